@@ -1,0 +1,174 @@
+//! One container.
+
+mod operations;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bollard::{models::ContainerStatsResponse, query_parameters::StatsOptions};
+use drowse_provider::{
+    Action, Capabilities, Deadline, Details, Error, ErrorKind, KillOutcome, NetworkMode,
+    Observation, Provider, Reference, Signal, Stats, StopOptions, Watch,
+};
+
+use crate::{
+    client::{Call, Client, encode},
+    details::{details_of, pod_of},
+    engine::Handle,
+    state::observation_of,
+    target::Target,
+    watch::ContainerWatch,
+};
+
+/// What the figures of one container may take.
+const STATS_MAX: usize = 1024 * 1024;
+
+/// One container on one engine, by id or by name.
+pub(crate) struct DockerProvider {
+    handle: Arc<Handle>,
+    reference: Reference,
+    target: Target,
+}
+
+impl DockerProvider {
+    pub(crate) fn new(handle: Arc<Handle>, reference: Reference, target: Target) -> Self {
+        Self { handle, reference, target }
+    }
+
+    fn client(&self) -> &Client {
+        &self.handle.client
+    }
+
+    fn call(&self, action: Action, deadline: Deadline) -> Call<'_> {
+        Call::about(action, &self.target, deadline)
+    }
+
+    /// The networks' kinds and the pod are read only where they can be: neither is a reason to
+    /// fail.
+    async fn read_details(&self, deadline: Deadline) -> Result<Details, Error> {
+        let client = self.client();
+        let inspected = client.inspect(self.call(Action::Inspect, deadline), &self.target).await?;
+        let networks = inspected.network_settings.networks.keys();
+        let names: Vec<&str> = networks.map(String::as_str).collect();
+        let (drivers, ()) =
+            tokio::join!(client.drivers_of(&names, deadline), client.learn_reach(deadline));
+        let mut details = details_of(inspected, &drivers);
+        if let (None, NetworkMode::Container(holder)) = (&details.owner, &details.network_mode) {
+            let holder = Target::Id(holder.clone());
+            let call = Call::about(Action::Inspect, &holder, deadline);
+            if let Ok(holder) = client.inspect(call, &holder).await {
+                details.owner = pod_of(&holder);
+            }
+        }
+        Ok(details)
+    }
+
+    async fn read_stats(&self, deadline: Deadline) -> Result<Stats, Error> {
+        let client = self.client();
+        let call = self.call(Action::Stats, deadline);
+        // The engine has figures of what is stopped too: zeros.
+        let inspected = client.inspect(call, &self.target).await?;
+        let status = observation_of(&inspected.state).status;
+        if !status.is_alive() {
+            return Err(client.conflict(call, status));
+        }
+        let query = encode(StatsOptions { stream: false, one_shot: true });
+        let path = format!("/containers/{}/stats?{query}", inspected.id);
+        let told: ContainerStatsResponse = client.read(call, &path, STATS_MAX).await?;
+        Ok(stats_of(&told))
+    }
+}
+
+fn stats_of(told: &ContainerStatsResponse) -> Stats {
+    let mut stats = Stats::default();
+    let cpu = told.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()?.total_usage);
+    stats.cpu = Duration::from_nanos(cpu.unwrap_or_default());
+    if let Some(memory) = &told.memory_stats {
+        // The page cache that the kernel would give back is not what the container needs.
+        let cache = memory.stats.as_ref().and_then(|stats| {
+            stats.get("inactive_file").or_else(|| stats.get("total_inactive_file")).copied()
+        });
+        let usage = memory.usage.unwrap_or_default();
+        stats.memory_bytes = usage.saturating_sub(cache.unwrap_or_default());
+    }
+    for network in told.networks.iter().flat_map(|networks| networks.values()) {
+        stats.received_bytes += network.rx_bytes.unwrap_or_default();
+        stats.sent_bytes += network.tx_bytes.unwrap_or_default();
+    }
+    stats
+}
+
+impl fmt::Debug for DockerProvider {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("DockerProvider")
+            .field("engine", &self.engine())
+            .field("reference", &self.reference)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Provider for DockerProvider {
+    fn engine(&self) -> &str {
+        &self.client().name
+    }
+
+    fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.client().facts.capabilities()
+    }
+
+    async fn start(&self, deadline: Deadline) -> Result<(), Error> {
+        self.order_start(deadline).await
+    }
+
+    /// A chosen signal needs Docker 23, or a container whose own stop signal or restart policy
+    /// makes it harmless: anything else is refused with `Unsupported`.
+    async fn stop(&self, options: &StopOptions, deadline: Deadline) -> Result<(), Error> {
+        self.order_stop(options, deadline).await
+    }
+
+    async fn kill(&self, signal: Signal, deadline: Deadline) -> Result<KillOutcome, Error> {
+        if signal == Signal::KILL {
+            self.order_kill(deadline).await
+        } else {
+            self.order_signal(signal, deadline).await
+        }
+    }
+
+    async fn pause(&self, deadline: Deadline) -> Result<(), Error> {
+        self.order_pause(deadline).await
+    }
+
+    async fn unpause(&self, deadline: Deadline) -> Result<(), Error> {
+        self.order_unpause(self.call(Action::Unpause, deadline)).await
+    }
+
+    async fn observe(&self, deadline: Deadline) -> Result<Observation, Error> {
+        let call = self.call(Action::Status, deadline);
+        let inspected = self.client().inspect(call, &self.target).await?;
+        Ok(observation_of(&inspected.state))
+    }
+
+    async fn inspect(&self, deadline: Deadline) -> Result<Details, Error> {
+        self.read_details(deadline).await
+    }
+
+    async fn stats(&self, deadline: Deadline) -> Result<Stats, Error> {
+        self.read_stats(deadline).await
+    }
+
+    /// Must be called within a tokio runtime.
+    fn watch(&self) -> Watch {
+        Box::pin(ContainerWatch::begin(Arc::clone(&self.handle), self.target.clone()))
+    }
+}
+
+/// What the engine said to an order, where it was no yes.
+fn refusal(client: &Client, call: Call<'_>, exit: Option<i64>, message: String) -> Error {
+    client.error(call, ErrorKind::Failed { exit, message })
+}

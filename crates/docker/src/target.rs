@@ -1,0 +1,110 @@
+//! How a container is named to the engine without ever meaning another one.
+
+use drowse_provider::Reference;
+
+/// What the engine's paths take for a whole id.
+const ID_LENGTH: usize = 64;
+
+/// A container, by id or by name.
+///
+/// The engine takes either in the same place of a path, and the beginning of an id as well: a name
+/// of hexadecimal digits may find a stranger. So each answer is checked, and no order is given
+/// under a word that could mean two containers.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Target {
+    /// By id, perhaps only its beginning.
+    Id(String),
+    /// By name, without the leading `/`.
+    Name(String),
+}
+
+impl Target {
+    /// `None` for a kind of reference that Docker does not know.
+    pub(crate) fn of(reference: &Reference) -> Option<Self> {
+        match reference {
+            Reference::Id(id) => Some(Self::Id(id.clone())),
+            Reference::Name(name) => {
+                Some(Self::Name(name.strip_prefix('/').unwrap_or(name).to_owned()))
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn word(&self) -> &str {
+        match self {
+            Self::Id(word) | Self::Name(word) => word,
+        }
+    }
+
+    /// Whether any engine could have a container of this name: only then may the word become part
+    /// of a path.
+    pub(crate) fn can_exist(&self) -> bool {
+        match self {
+            Self::Id(id) => is_hexadecimal(id),
+            Self::Name(name) => {
+                name.starts_with(|first: char| first.is_ascii_alphanumeric())
+                    && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
+            }
+        }
+    }
+
+    /// Whether the engine, given this word, can only find the container that is meant.
+    pub(crate) fn is_unmistakable(&self) -> bool {
+        match self {
+            Self::Id(id) => id.len() == ID_LENGTH,
+            Self::Name(name) => !is_hexadecimal(name),
+        }
+    }
+
+    /// Whether the container of this id and this name is the one that is meant.
+    pub(crate) fn is(&self, id: &str, name: &str) -> bool {
+        match self {
+            Self::Id(meant) => id.starts_with(meant.as_str()),
+            Self::Name(meant) => name == meant,
+        }
+    }
+}
+
+fn is_hexadecimal(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The container's own name among those that a list gives: the others are links, `/of/another`.
+pub(crate) fn own_name(names: &[String]) -> &str {
+    let plain = |name: &&str| !name.contains('/');
+    let mut undecorated = names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
+    undecorated.clone().find(plain).or_else(|| undecorated.next()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_could_be_the_beginning_of_an_id_is_not_unmistakable() {
+        let id = "0123456789abcdef".repeat(4);
+        assert!(Target::Id(id.clone()).is_unmistakable());
+        assert!(!Target::Id(id[..12].to_owned()).is_unmistakable());
+        assert!(!Target::Name("cafe".to_owned()).is_unmistakable());
+        assert!(Target::Name("cafe-1".to_owned()).is_unmistakable());
+        assert!(!Target::Name("cafe".to_owned()).is("cafe00", "other"));
+    }
+
+    #[test]
+    fn what_would_change_a_path_cannot_exist() {
+        for name in ["", "..", "a/b", "a?b", "-a", "ä"] {
+            assert!(!Target::Name(name.to_owned()).can_exist(), "{name}");
+        }
+        for id in ["", "xyz", "../a", "ABC"] {
+            assert!(!Target::Id(id.to_owned()).can_exist(), "{id}");
+        }
+        assert!(Target::Name("my_app.web-1".to_owned()).can_exist());
+    }
+
+    #[test]
+    fn links_are_not_the_name() {
+        let names = ["/other/alias".to_owned(), "/web".to_owned()];
+        assert_eq!(own_name(&names), "web");
+        assert_eq!(own_name(&[]), "");
+    }
+}

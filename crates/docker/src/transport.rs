@@ -1,0 +1,275 @@
+//! HTTP/1.1 to one engine: connections, and nothing of Docker.
+//!
+//! This is the one place that knows what an engine is reached by; another way to reach one is
+//! another arm of [`Transport::dial`].
+
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures::future::BoxFuture;
+use http::{Method, Request, Response, response::Parts};
+use http_body_util::{BodyExt, Empty};
+use hyper::{
+    body::{Body, Incoming},
+    client::conn::http1::{self, SendRequest},
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+    sync::{Semaphore, oneshot},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::endpoint::Endpoint;
+
+/// What an answer's headers may take, all together.
+const HEADERS_MAX: usize = 64 * 1024;
+
+/// How long an idle connection is kept. Shorter than the keep-alive times of the usual proxies, so
+/// that it is us who closes.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
+/// How many reads are under way at once; further ones wait for their turn, within their deadlines.
+/// A thousand workloads that are read at the start of the program must not be a thousand
+/// connections.
+const READS_MAX: usize = 16;
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TransportError {
+    /// No connection could be made. The reason says how to mend it.
+    #[error("{reason}")]
+    Connect { reason: String, source: io::Error },
+    /// The connection broke before the answer was complete.
+    #[error("the connection broke before the answer was complete")]
+    Broken(#[source] hyper::Error),
+    /// No answer came for as long as an order is waited for.
+    #[error("the engine took the order and never answered")]
+    Silent,
+    /// The engine handle was closed meanwhile.
+    #[error("closed")]
+    Closed,
+    /// The answer's body is longer than is read.
+    #[error("the answer is longer than {limit} bytes")]
+    TooLarge { limit: usize },
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) head: Parts,
+    pub(crate) body: Bytes,
+}
+
+/// The head of an answer that is still to come.
+pub(crate) type Opening = BoxFuture<'static, Result<Response<Incoming>, TransportError>>;
+
+struct Idle {
+    sender: SendRequest<Empty<Bytes>>,
+    since: Instant,
+}
+
+/// The connections to one engine. None is made before the first request.
+pub(crate) struct Transport {
+    endpoint: Endpoint,
+    connect_timeout: Duration,
+    closing: CancellationToken,
+    tasks: TaskTracker,
+    reads: Semaphore,
+    /// Ordered by age: the youngest last.
+    idle: Mutex<Vec<Idle>>,
+}
+
+impl Transport {
+    pub(crate) fn new(
+        endpoint: Endpoint,
+        connect_timeout: Duration,
+        closing: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self {
+            endpoint,
+            connect_timeout,
+            closing,
+            tasks,
+            reads: Semaphore::new(READS_MAX),
+            idle: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Reads the whole answer, of at most `limit` bytes. May use an idle connection, and asks once
+    /// more on a new one if that was dead.
+    pub(crate) async fn get(&self, path: &str, limit: usize) -> Result<Answer, TransportError> {
+        let _turn = self.reads.acquire().await.map_err(|_| TransportError::Closed)?;
+        // Boxed: whoever waits for a turn takes little memory.
+        Box::pin(self.get_now(path, limit)).await
+    }
+
+    async fn get_now(&self, path: &str, limit: usize) -> Result<Answer, TransportError> {
+        if let Some(mut sender) = self.take_idle() {
+            match exchange(&mut sender, self.request(Method::GET, path), limit).await {
+                // It was closed by the engine while it lay idle.
+                Err(TransportError::Broken(_)) => {}
+                settled => return self.finish(sender, settled),
+            }
+        }
+        let mut sender = self.dial().await?;
+        let answer = exchange(&mut sender, self.request(Method::GET, path), limit).await;
+        self.finish(sender, answer)
+    }
+
+    /// Gives an order: always on a new connection and never twice, since an idle connection that
+    /// dies leaves it open whether the order was taken.
+    ///
+    /// Dropped before the order is sent, nothing is ordered. Afterwards the connection is held open
+    /// for `abandoned_for` more: some engines give up an order whose client has gone.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        limit: usize,
+        abandoned_for: Duration,
+    ) -> Result<Answer, TransportError> {
+        let mut sender = self.dial().await?;
+        let request = self.request(Method::POST, path);
+        let (answer, answered) = oneshot::channel();
+        let closing = self.closing.clone();
+        self.tasks.spawn(closing.run_until_cancelled_owned(async move {
+            let exchange = exchange(&mut sender, request, limit);
+            let outcome = tokio::time::timeout(abandoned_for, exchange).await;
+            // Nobody listens any more if the caller has given up.
+            _ = answer.send(outcome);
+        }));
+        match answered.await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(TransportError::Silent),
+            Err(_) => Err(TransportError::Closed),
+        }
+    }
+
+    /// Connects, and asks on that connection for an answer without end: the future of its head.
+    /// Dropping the body closes the connection.
+    pub(crate) async fn open(&self, path: &str) -> Result<Opening, TransportError> {
+        let mut sender = self.dial().await?;
+        let request = self.request(Method::GET, path);
+        Ok(Box::pin(
+            async move { sender.send_request(request).await.map_err(TransportError::Broken) },
+        ))
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "paths are built from checked names and encoded queries"
+    )]
+    fn request(&self, method: Method, path: &str) -> Request<Empty<Bytes>> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(http::header::HOST, self.endpoint.host_header())
+            .header(http::header::USER_AGENT, concat!("drowse/", env!("CARGO_PKG_VERSION")))
+            .body(Empty::new())
+            .expect("the path is a valid one")
+    }
+
+    fn finish(
+        &self,
+        sender: SendRequest<Empty<Bytes>>,
+        answer: Result<Answer, TransportError>,
+    ) -> Result<Answer, TransportError> {
+        if answer.is_ok() && !sender.is_closed() {
+            let mut idle = self.idle();
+            idle.push(Idle { sender, since: Instant::now() });
+            let surplus = idle.len().saturating_sub(self.endpoint.connections_kept());
+            idle.drain(..surplus);
+        }
+        answer
+    }
+
+    fn take_idle(&self) -> Option<SendRequest<Empty<Bytes>>> {
+        let mut idle = self.idle();
+        idle.retain(|idle| idle.since.elapsed() < IDLE_MAX && !idle.sender.is_closed());
+        let youngest_ready = idle.iter().rposition(|idle| idle.sender.is_ready())?;
+        Some(idle.remove(youngest_ready).sender)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn dial(&self) -> Result<SendRequest<Empty<Bytes>>, TransportError> {
+        let connected = tokio::time::timeout(self.connect_timeout, async {
+            match &self.endpoint {
+                Endpoint::Unix(path) => self.speak_http(UnixStream::connect(path).await?).await,
+                Endpoint::Tcp { host, port } => {
+                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                    keep_alive(&stream)?;
+                    self.speak_http(stream).await
+                }
+            }
+        });
+        connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|source| {
+            TransportError::Connect { reason: self.endpoint.explain(&source), source }
+        })
+    }
+
+    async fn speak_http<S>(&self, stream: S) -> io::Result<SendRequest<Empty<Bytes>>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEADERS_MAX)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(io::Error::other)?;
+        let closing = self.closing.clone();
+        self.tasks.spawn(async move {
+            if let Some(Err(error)) = closing.run_until_cancelled(connection).await {
+                tracing::trace!(error = &error as &dyn std::error::Error, "connection ended");
+            }
+        });
+        Ok(sender)
+    }
+}
+
+async fn exchange(
+    sender: &mut SendRequest<Empty<Bytes>>,
+    request: Request<Empty<Bytes>>,
+    limit: usize,
+) -> Result<Answer, TransportError> {
+    let response = sender.send_request(request).await.map_err(TransportError::Broken)?;
+    let (parts, mut body) = response.into_parts();
+    // A length that is announced too long is not even begun to be read.
+    if body.size_hint().lower() > limit as u64 {
+        return Err(TransportError::TooLarge { limit });
+    }
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(TransportError::Broken)?.into_data() {
+            if whole.len() + data.len() > limit {
+                return Err(TransportError::TooLarge { limit });
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(Answer { head: parts, body: whole.freeze() })
+}
+
+/// A half-open connection says nothing, for ever: ask the other side's kernel every few seconds.
+fn keep_alive(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    socket2::SockRef::from(stream).set_tcp_keepalive(
+        &socket2::TcpKeepalive::new()
+            .with_time(Duration::from_secs(15))
+            .with_interval(Duration::from_secs(5))
+            .with_retries(3),
+    )
+}

@@ -1,0 +1,131 @@
+//! From a line of the engine's events to the contract's [`Event`].
+
+use std::time::{Duration, SystemTime};
+
+use drowse_provider::{Actor, Event, EventAction};
+
+use crate::{state::health_of, wire::EventLine};
+
+/// What is asked for: everything that may change state, run or name. `exec_*` is not, since health
+/// checks flood the stream with it. Podman filters by its own names (`died`, `remove`).
+pub(crate) const ACTIONS: &[&str] = &[
+    "create",
+    "start",
+    "kill",
+    "die",
+    "died",
+    "stop",
+    "restart",
+    "pause",
+    "unpause",
+    "oom",
+    "health_status",
+    "rename",
+    "update",
+    "destroy",
+    "remove",
+];
+
+/// One event as it was told.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) event: Event,
+    /// When, in nanoseconds since 1970 on the engine's clock.
+    pub(crate) nanoseconds: i64,
+}
+
+/// Reads one line. `Ok(None)`: it is about something else than a container.
+pub(crate) fn parse(line: &[u8]) -> Result<Option<Told>, serde_json::Error> {
+    let line: EventLine = serde_json::from_slice(line)?;
+    if line.kind.is_some_and(|kind| kind != "container") {
+        return Ok(None);
+    }
+    let Some((action, actor)) = line.action.zip(line.actor) else { return Ok(None) };
+    let Some(id) = actor.id else { return Ok(None) };
+    let seconds = line.time.unwrap_or_default().saturating_mul(1_000_000_000);
+    let nanoseconds = line.time_nano.unwrap_or(seconds);
+    let mut attributes = actor.attributes.unwrap_or_default();
+    let name = attributes.remove("name").unwrap_or_default();
+    let attribute = |key: &str| attributes.get(key).map(String::as_str);
+    let action = action_of(&action, attribute);
+    let actor = Actor::new(id, name, attributes.into_iter().collect());
+    let time = SystemTime::UNIX_EPOCH
+        + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default());
+    Ok(Some(Told { event: Event::container(actor, action, time), nanoseconds }))
+}
+
+fn action_of<'a>(word: &str, attribute: impl Fn(&str) -> Option<&'a str>) -> EventAction {
+    match word {
+        "create" => EventAction::Create,
+        "start" => EventAction::Start,
+        "kill" => EventAction::Kill(attribute("signal").and_then(|signal| signal.parse().ok())),
+        "die" | "died" => {
+            let code = attribute("exitCode").or_else(|| attribute("containerExitCode"));
+            EventAction::Die(code.and_then(|code| code.parse().ok()))
+        }
+        "stop" => EventAction::Stop,
+        "restart" => EventAction::Restart,
+        "pause" => EventAction::Pause,
+        "unpause" => EventAction::Unpause,
+        "oom" => EventAction::OutOfMemory,
+        "rename" => {
+            let old = attribute("oldName").unwrap_or_default();
+            EventAction::Rename(old.strip_prefix('/').unwrap_or(old).to_owned())
+        }
+        "update" => EventAction::Update,
+        "destroy" | "remove" => EventAction::Destroy,
+        _ => {
+            let verdict = word
+                .strip_prefix("health_status")
+                .and_then(|rest| rest.strip_prefix(": ").or_else(|| attribute("health_status")));
+            match verdict.and_then(health_of) {
+                Some(health) => EventAction::Health(health),
+                None => EventAction::Other(word.to_owned()),
+            }
+        }
+    }
+}
+
+/// Whether what happened may have changed what a read would tell.
+pub(crate) fn changes_state(action: &EventAction) -> bool {
+    // A signal as well: it resumes a container that is paused.
+    !matches!(action, EventAction::Other(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use drowse_provider::{Health, Signal};
+
+    use super::*;
+
+    #[expect(clippy::needless_pass_by_value, reason = "`json!` makes values")]
+    fn action(word: &str, attributes: serde_json::Value) -> EventAction {
+        let line = serde_json::json!({
+            "status": word, "id": "1", "from": "image", "scope": "local", "time": 1_500_000_000,
+            "Type": "container", "Action": word, "timeNano": 1_500_000_000_000_000_001_i64,
+            "Actor": {"ID": "1", "Attributes": attributes},
+        });
+        parse(line.to_string().as_bytes()).unwrap().unwrap().event.action
+    }
+
+    #[test]
+    fn dockers_and_podmans_words_mean_the_same() {
+        use serde_json::json;
+        assert_eq!(action("die", json!({"exitCode": "137"})), EventAction::Die(Some(137)));
+        assert_eq!(action("died", json!({"containerExitCode": "1"})), EventAction::Die(Some(1)));
+        assert_eq!(action("remove", json!({})), EventAction::Destroy);
+        assert_eq!(action("kill", json!({"signal": "1"})), EventAction::Kill(Some(Signal::HUP)));
+        let healthy = EventAction::Health(Health::Healthy);
+        assert_eq!(action("health_status: healthy", json!({})), healthy);
+        assert_eq!(action("health_status", json!({"health_status": "healthy"})), healthy);
+        let rename = EventAction::Rename("old".to_owned());
+        assert_eq!(action("rename", json!({"oldName": "/old", "name": "new"})), rename);
+        assert_eq!(action("exec_die", json!({})), EventAction::Other("exec_die".to_owned()));
+    }
+
+    #[test]
+    fn what_is_no_container_is_passed_over_and_garbage_is_an_error() {
+        assert!(parse(br#"{"Type":"network","Action":"connect"}"#).unwrap().is_none());
+        assert!(parse(b"{\"Type\":").is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! One container that is watched: what was last read of it, and what has to be read.
+
+use std::sync::Arc;
+
+use drowse_provider::{Observation, RunId, WatchItem};
+
+use crate::{
+    state::{Fingerprint, span_of, status_of},
+    watch::mailbox::Mailbox,
+    wire::{Inspected, Listed},
+};
+
+/// One container that is watched, by however many.
+pub(super) struct Watched {
+    pub(super) watches: Vec<Arc<Mailbox<WatchItem>>>,
+    /// The id that it was last found under.
+    pub(super) bound: Option<String>,
+    pub(super) reading: Reading,
+    /// Whether the next read is for all of its watches, or only for those that await one.
+    pub(super) tell_all: bool,
+    /// Whether an end was told since the last read was.
+    pub(super) end_told: bool,
+    /// Whether an end that a read found has waited for its event.
+    pub(super) has_waited: bool,
+    last: Option<Last>,
+    /// What a list says of it while nothing has changed.
+    expected: Option<Expected>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reading {
+    Idle,
+    /// Something happened just now: more may be about to, and one read does for all of it.
+    Settling,
+    Queued,
+    Under,
+    /// Something happened since the read began, so it must be done again.
+    Outdated,
+}
+
+/// What the last read found.
+enum Last {
+    Absent,
+    Present { id: String, observation: Observation, span: Option<Span> },
+}
+
+/// The time over which a run is known to have been the present one, on the engine's clock.
+struct Span {
+    run: RunId,
+    from: i128,
+    to: i128,
+}
+
+/// Two ways to say the same: engines differ in what a list says of what `inspect` says.
+struct Expected {
+    inspected: Fingerprint,
+    listed: Option<Fingerprint>,
+    /// The line that caused the read under way.
+    cause: Option<Fingerprint>,
+}
+
+/// What is to be done after a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::watch) enum After {
+    Nothing,
+    /// It found an end of which no event has told: that is on its way, and whose doing it was is
+    /// told by the events before it. If it was lost, the next read tells.
+    ReadAgainSoon,
+}
+
+pub(super) enum Verdict {
+    AsExpected,
+    /// An event was lost, or has not come yet.
+    Changed,
+    /// It looks the same, and would also if it had been restarted.
+    Unsure,
+}
+
+impl Watched {
+    pub(super) fn new() -> Self {
+        Self {
+            watches: Vec::new(),
+            bound: None,
+            reading: Reading::Idle,
+            tell_all: false,
+            end_told: false,
+            has_waited: false,
+            last: None,
+            expected: None,
+        }
+    }
+
+    /// Whether a read found that the run that was told of last has ended, before any event said so.
+    pub(super) fn is_end_untold(&self, now: Option<&Observation>) -> bool {
+        let Some(Last::Present { observation: before, .. }) = &self.last else { return false };
+        let goes_on = now.is_some_and(|now| now.status.is_alive() && now.run == before.run);
+        before.status.is_alive() && !goes_on && !self.end_told
+    }
+
+    /// Takes what was read; says whether nobody has heard of it yet.
+    pub(super) fn found(
+        &mut self,
+        inspected: &Inspected,
+        observation: &Observation,
+        engine_time: Option<i128>,
+    ) -> bool {
+        let span = span_of(&inspected.state).and_then(|(from, ended)| {
+            Some(Span { run: observation.run.clone()?, from, to: ended.or(engine_time)? })
+        });
+        let (id, now) = (inspected.id.clone(), observation.clone());
+        let last = self.last.replace(Last::Present { id, observation: now, span });
+        let is_news = match last {
+            Some(Last::Present { observation: before, .. }) => before != *observation,
+            Some(Last::Absent) | None => true,
+        };
+        let networks = inspected.network_settings.networks.values();
+        let inspected = Fingerprint::of_inspect(observation, networks);
+        let before = self.expected.take();
+        let is_as_before = before.as_ref().is_some_and(|before| before.inspected == inspected);
+        let listed = before.and_then(|before| {
+            // A list that differs, and a read that does not: that is how it lists.
+            before.cause.or(before.listed).filter(|_| is_as_before)
+        });
+        self.expected = Some(Expected { inspected, listed, cause: None });
+        is_news
+    }
+
+    /// Takes that there is none; says whether nobody has heard of it yet.
+    pub(super) fn not_found(&mut self) -> bool {
+        self.expected = None;
+        !matches!(self.last.replace(Last::Absent), Some(Last::Absent))
+    }
+
+    /// Compares what a list says to what was last read.
+    pub(super) fn compare(&mut self, line: Option<&Listed>) -> Verdict {
+        let (last, expected) = (&self.last, &mut self.expected);
+        match (last, line) {
+            // The first read is still to come, or there is nothing still.
+            (None, _) | (Some(Last::Absent), None) => Verdict::AsExpected,
+            (Some(Last::Absent), Some(_)) | (Some(Last::Present { .. }), None) => Verdict::Changed,
+            (Some(Last::Present { id, observation, .. }), Some(line)) => {
+                let Some(expected) = expected else { return Verdict::Changed };
+                let listed = Fingerprint::of_list(line);
+                if *id != line.id || observation.status != status_of(&line.state) {
+                    Verdict::Changed
+                } else if expected.inspected != listed && expected.listed != Some(listed) {
+                    expected.cause = Some(listed);
+                    Verdict::Changed
+                } else if listed.shows_restarts {
+                    Verdict::AsExpected
+                } else {
+                    Verdict::Unsure
+                }
+            }
+        }
+    }
+
+    /// The run that an event of this time concerns, if that is certain.
+    pub(super) fn run_at(&self, id: &str, nanoseconds: i128) -> Option<RunId> {
+        match &self.last {
+            Some(Last::Present { id: last, span: Some(span), .. }) if last == id => {
+                (span.from <= nanoseconds && nanoseconds <= span.to).then(|| span.run.clone())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the contract suite needs of a real dockerd.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use drowse_docker::{DockerEngine, DockerOptions};
+use drowse_provider::{
+    Engine, Provider, Reference,
+    contract::{Behaviour, Fixture, Outside, PATIENCE},
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{process::Command, sync::OnceCell};
+
+use crate::{api::Api, relay::Relay};
+
+pub(crate) const TESTAPP: &str = "drowse-testapp:1";
+/// Busybox, for what the test application cannot be: deaf to TERM, and not to INT.
+const SHELL: &str = "drowse-docker-shell:1";
+
+/// The private engine, behind a relay, as one test uses it.
+pub(crate) struct Dockerd {
+    pub(crate) api: Api,
+    pub(crate) relay: Relay,
+    pub(crate) engine: Arc<DockerEngine>,
+    made: Mutex<Vec<String>>,
+    _folder: TempDir,
+}
+
+impl Dockerd {
+    pub(crate) async fn new() -> Self {
+        Self::with_options(DockerOptions::new()).await
+    }
+
+    pub(crate) async fn with_options(options: DockerOptions) -> Self {
+        // `RUST_LOG=debug` shows each call and event of a test that fails.
+        _ = tracing_subscriber::fmt()
+            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+            .with_test_writer()
+            .try_init();
+        let api = Api::of_environment();
+        let folder = tempfile::tempdir().unwrap();
+        let relay = Relay::new(folder.path(), &api.socket);
+        let url = relay.socket.to_str().unwrap();
+        let engine = Arc::new(DockerEngine::connect("dockerd", url, options).unwrap());
+        make_shell_image(&api, folder.path()).await;
+        Self { api, relay, engine, made: Mutex::default(), _folder: folder }
+    }
+
+    /// A name that no other test uses, removed at the end.
+    pub(crate) fn name(&self) -> String {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{}-{number}-x", std::process::id());
+        self.made.lock().unwrap().push(name.clone());
+        name
+    }
+
+    /// Makes a container of this definition; gives its name.
+    pub(crate) async fn make(&self, definition: &Value) -> String {
+        let name = self.name();
+        self.api.create(&name, definition).await;
+        name
+    }
+
+    pub(crate) fn provider(&self, name: &str) -> Arc<dyn Provider> {
+        self.engine.provider(&Reference::Name(name.to_owned())).unwrap()
+    }
+
+    /// Waits until the present run has written this.
+    pub(crate) async fn written(&self, name: &str, text: &str) {
+        let written = async {
+            while !self.api.log(name).await.contains(text) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, written).await.expect("the application writes it");
+    }
+}
+
+/// Once for all tests of this process: the engine takes the same image again without harm.
+async fn make_shell_image(api: &Api, folder: &Path) {
+    static MADE: OnceCell<()> = OnceCell::const_new();
+    MADE.get_or_init(async || {
+        let root = folder.join("root");
+        std::fs::create_dir_all(root.join("bin")).unwrap();
+        let busybox =
+            ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
+        std::fs::copy(busybox.expect("busybox-static is installed"), root.join("bin/busybox"))
+            .unwrap();
+        for applet in ["sh", "sleep"] {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        let tar = Command::new("tar").arg("-C").arg(&root).args(["-c", "."]).output();
+        let path = "/images/create?fromSrc=-&repo=drowse-docker-shell&tag=1";
+        api.must("POST", path, &tar.await.unwrap().stdout).await;
+    })
+    .await;
+}
+
+pub(crate) fn testapp(environment: &[&str]) -> Value {
+    json!({"Image": TESTAPP, "Cmd": ["/drowse-testapp"], "Env": environment})
+}
+
+pub(crate) fn shell(script: &str) -> Value {
+    json!({"Image": SHELL, "Cmd": ["/bin/sh", "-c", script]})
+}
+
+fn definition(behaviour: Behaviour) -> Value {
+    match behaviour {
+        Behaviour::Serves => testapp(&["HANDLE_HUP=1"]),
+        Behaviour::IgnoresTerm => shell(
+            "trap '' TERM; trap 'exit 0' INT; trap : HUP; echo ready; \
+             while :; do sleep 1000 & wait $!; done",
+        ),
+        Behaviour::Exits(code) => {
+            testapp(&["EXIT_AFTER_MS=0", format!("EXIT_CODE={code}").as_str()])
+        }
+        other => panic!("{other:?} is not known here"),
+    }
+}
+
+fn word(reference: &Reference) -> &str {
+    match reference {
+        Reference::Id(word) | Reference::Name(word) => word,
+        other => panic!("{other:?} is not of this fixture"),
+    }
+}
+
+#[async_trait]
+impl Fixture for Dockerd {
+    fn engine(&self) -> Arc<dyn Engine> {
+        self.engine.clone()
+    }
+
+    async fn create(&self, behaviour: Behaviour) -> Reference {
+        Reference::Name(self.make(&definition(behaviour)).await)
+    }
+
+    async fn serving(&self, reference: &Reference) {
+        self.written(word(reference), "ready").await;
+    }
+
+    async fn remove(&self, reference: &Reference) {
+        self.api.remove(word(reference)).await;
+    }
+
+    async fn outside(&self, reference: &Reference, act: Outside) -> bool {
+        let verb = match act {
+            Outside::Start => "start".to_owned(),
+            Outside::Kill(signal) => format!("kill?signal={}", signal.number()),
+            Outside::Pause => "pause".to_owned(),
+            Outside::Unpause => "unpause".to_owned(),
+            _ => return false,
+        };
+        self.api.post(word(reference), &verb).await;
+        true
+    }
+
+    async fn recreate(&self, name: &Reference, behaviour: Behaviour) -> bool {
+        self.api.create(word(name), &definition(behaviour)).await;
+        true
+    }
+
+    async fn break_events(&self) -> bool {
+        self.relay.cut();
+        true
+    }
+
+    async fn mend_events(&self) {
+        self.relay.mend();
+    }
+
+    /// An engine's own pace is 10 to 100 signals a second, and the watch holds 64 items.
+    fn overrun(&self) -> usize {
+        150
+    }
+
+    async fn tear_down(&self) {
+        self.engine.close().await;
+        let made = std::mem::take(&mut *self.made.lock().unwrap());
+        for name in made {
+            self.api.remove(&name).await;
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! The pure core: the lifecycle of one workload as a state machine.
+//!
+//! No I/O, no clock, no randomness: [`Core::step`] is told what happened and when, and returns what
+//! is to be done. The same inputs give the same effects, so that the whole of it can be simulated
+//! and replayed. The one thing that it shares with the outside is the warm word, whose races with
+//! requests are modelled on their own (see `word.rs`).
+//!
+//! It is **level-triggered**: inputs change what is known (the belief, the order in flight, who
+//! waits), and then [`Core::advance`] looks at all that is known and does what follows from it.
+//! Events are hints, and so is a watch's `Synced`, which may have been read before an order of ours
+//! and told after it: whatever contradicts the belief starts a read of our own, and only the result
+//! of a read that nothing has superseded becomes the belief.
+
+mod answers;
+mod failures;
+mod idle;
+mod io;
+mod moment;
+mod orders;
+mod probing;
+mod truth;
+mod waiters;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use drowse_provider::{ContainerStatus, Details, Error, Observation, RunId, Unusable};
+
+use crate::{PhaseName, Policy, ReadyRun, shared::Shared};
+
+use failures::Failures;
+pub(crate) use io::{AskId, Effect, EffectId, Input, Order, Transition};
+pub(crate) use moment::Moment;
+use waiters::Waiters;
+
+/// The lifecycle of one workload. See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Core {
+    shared: Arc<Shared>,
+    policy: Policy,
+    last_id: u64,
+    effects: Vec<Effect>,
+
+    belief: Belief,
+    reading: Option<Reading>,
+    /// What is believed is in doubt: a read begun from now on settles it.
+    stale: bool,
+    read: Retry,
+    /// When a state that the engine will leave by itself is looked at again.
+    recheck_at: Option<Moment>,
+    lost: Option<Lost>,
+
+    /// The one order that no read has settled yet.
+    order: Option<OpenOrder>,
+    wake: Wake,
+    sleep: Sleep,
+    failures: Failures,
+    outside: Outside,
+
+    /// Since when it has been alive without having been put to sleep in between.
+    awake_since: Moment,
+    /// When it last served in this run, from the moment it was observed ready.
+    served_since: Option<Moment>,
+    /// The run that was observed ready, with no stop or death of it observed since. While it is
+    /// there, the gate is open.
+    proven: Option<Proven>,
+    probing: Probing,
+
+    waiters: Waiters,
+    sleepers: BTreeMap<AskId, Sleeper>,
+
+    /// The moment of the last step.
+    stepped_at: Moment,
+    phase: PhaseName,
+    since: Moment,
+    reason: String,
+    last_wake_took: Option<Duration>,
+}
+
+/// What the container is believed to be, from the last read that nothing superseded.
+#[derive(Clone, Debug)]
+enum Belief {
+    Unread,
+    Absent,
+    Seen(Arc<Details>),
+}
+
+impl Belief {
+    fn status(&self) -> Option<&ContainerStatus> {
+        match self {
+            Self::Seen(details) => Some(&details.observation.status),
+            Self::Unread | Self::Absent => None,
+        }
+    }
+
+    fn run(&self) -> Option<&RunId> {
+        match self {
+            Self::Seen(details) => details.observation.run.as_ref(),
+            Self::Unread | Self::Absent => None,
+        }
+    }
+
+    fn is_running(&self) -> bool {
+        self.status() == Some(&ContainerStatus::Running)
+    }
+}
+
+#[derive(Debug)]
+struct Reading {
+    id: EffectId,
+    /// Something happened since it began: its result may be older than that.
+    superseded: bool,
+    /// What the watch said since it began. If the result says the same, nothing is in doubt.
+    told: Option<Observation>,
+    /// It is the look before a sleep, and this was the word then.
+    before_sleep: Option<crate::word::Seen>,
+}
+
+/// When something that failed is tried again.
+#[derive(Debug)]
+struct Retry {
+    not_before: Moment,
+    failures: u32,
+}
+
+impl Retry {
+    fn new() -> Self {
+        Self { not_before: Moment::from_millis(0), failures: 0 }
+    }
+
+    /// Counts a failure; doubles the pause from `first` up to `longest`, and returns it.
+    fn failed(&mut self, now: Moment, first: Duration, longest: Duration) -> Duration {
+        let pause = first.saturating_mul(1 << self.failures.min(16)).min(longest);
+        self.failures += 1;
+        self.not_before = now + pause;
+        pause
+    }
+
+    fn succeeded(&mut self) {
+        *self = Self::new();
+    }
+}
+
+#[derive(Debug)]
+struct Lost {
+    since: Moment,
+    error: Error,
+}
+
+#[derive(Debug)]
+struct OpenOrder {
+    id: EffectId,
+    order: Order,
+    run_before: Option<RunId>,
+    /// Until when the engine may still be carrying it out.
+    until: Moment,
+    state: OrderState,
+    /// What was ready when a sleep was ordered: ready again if the order was not taken.
+    resume: Option<Proven>,
+}
+
+#[derive(Debug)]
+enum OrderState {
+    InFlight,
+    /// The engine says that it is done: a read shows what came of it.
+    Done,
+    /// Its answer was lost: only a read can tell.
+    Unknown(Error),
+}
+
+/// The wake in flight, which belongs to the workload and to no request.
+#[derive(Debug)]
+struct Wake {
+    wanted: bool,
+    /// When the first start order of this wake was given.
+    ordered_at: Option<Moment>,
+    retry: Retry,
+    locked: Option<(Moment, String)>,
+}
+
+#[derive(Debug)]
+struct Sleep {
+    check_at: Moment,
+    /// When it was adopted: its first idle time is longer by a jitter.
+    adopted_at: Option<Moment>,
+    retry: Retry,
+    /// A sleep was decided and could not be carried out.
+    due: bool,
+    /// That leases keep it awake was told.
+    told: bool,
+}
+
+/// What others did with the container.
+#[derive(Debug, Default)]
+struct Outside {
+    /// The present run was sent a signal that ends most programs, or a stop.
+    stopping: bool,
+    /// Until when a container that somebody else stopped or removed is left alone.
+    quiet_until: Option<Moment>,
+    /// When a run last died without anybody being known to have ended it.
+    unexplained_death: Option<Moment>,
+}
+
+#[derive(Clone, Debug)]
+struct Proven {
+    ready: Arc<ReadyRun>,
+}
+
+#[derive(Debug)]
+struct Probing {
+    in_flight: Option<EffectId>,
+    next_at: Moment,
+    /// What passed a probe and failed its requests soon after is not probed without a pause.
+    condemned: Retry,
+    /// When a probe last succeeded.
+    passed_at: Moment,
+    /// When this run was first seen, or ordered.
+    since: Moment,
+    last: Option<String>,
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    asked: Moment,
+    deadline: Moment,
+}
+
+impl Core {
+    /// A workload of which nothing is known yet. Its first step should be a [`Input::Tick`].
+    pub(crate) fn new(shared: Arc<Shared>, policy: Policy, now: Moment) -> Self {
+        shared.word.shut();
+        shared.word.touch(now.as_millis());
+        Self {
+            shared,
+            policy,
+            last_id: 0,
+            effects: Vec::new(),
+            belief: Belief::Unread,
+            reading: None,
+            stale: true,
+            read: Retry::new(),
+            recheck_at: None,
+            lost: None,
+            order: None,
+            wake: Wake { wanted: false, ordered_at: None, retry: Retry::new(), locked: None },
+            sleep: Sleep {
+                check_at: now,
+                adopted_at: None,
+                retry: Retry::new(),
+                due: false,
+                told: false,
+            },
+            failures: Failures::default(),
+            outside: Outside::default(),
+            awake_since: now,
+            served_since: None,
+            proven: None,
+            probing: Probing {
+                in_flight: None,
+                next_at: now,
+                condemned: Retry::new(),
+                passed_at: now,
+                since: now,
+                last: None,
+            },
+            waiters: Waiters::default(),
+            sleepers: BTreeMap::new(),
+            stepped_at: now,
+            phase: PhaseName::Unread,
+            since: now,
+            reason: "its engine has not been read yet".to_owned(),
+            last_wake_took: None,
+        }
+    }
+
+    /// Takes an input and returns what is to be done, in this order.
+    pub(crate) fn step(&mut self, now: Moment, input: Input) -> Vec<Effect> {
+        self.stepped_at = now;
+        match input {
+            Input::Ask { id, deadline } => self.asked(now, id, deadline),
+            Input::Withdraw(ids) => self.withdrawn(&ids),
+            Input::SleepNow { id, deadline } => {
+                self.sleepers.insert(id, Sleeper { asked: now, deadline });
+                // Whoever asks for it does not wait for the pause after an earlier attempt.
+                self.sleep.retry.succeeded();
+            }
+            Input::Watched(item) => self.watched(now, item),
+            Input::OrderDone { id, result } => self.order_done(now, id, result),
+            Input::ReadDone { id, result } => self.read_done(now, id, result),
+            Input::ProbeDone { id, result } => self.probe_done(now, id, result),
+            Input::UpstreamFailed { epoch } => self.upstream_failed(now, epoch),
+            Input::PolicyChanged(policy) => {
+                self.policy = policy;
+                self.sleep.check_at = now;
+            }
+            Input::Tick => {}
+        }
+        self.advance(now);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Does what follows from all that is known.
+    fn advance(&mut self, now: Moment) {
+        self.answer_expired(now);
+        self.read_if_due(now);
+        if self.truth_is_known() {
+            match self.belief.status().cloned() {
+                None => self.advance_absent(now),
+                Some(ContainerStatus::Running) => {
+                    self.probe_if_due(now);
+                    self.consider_sleep(now);
+                }
+                Some(ContainerStatus::Stopped | ContainerStatus::Paused) => {
+                    self.advance_sleeping(now);
+                }
+                Some(ContainerStatus::Error(Unusable::Restarting)) => {
+                    if self.failures.circuit_is_open(now) {
+                        self.refuse_failed(now);
+                    }
+                    self.answer_sleepers_not_running();
+                }
+                Some(ContainerStatus::Error(Unusable::Removing)) => {
+                    self.answer_sleepers_not_running();
+                }
+                Some(status) => self.refuse_unusable(&status),
+            }
+        }
+        self.tell_change(now);
+    }
+
+    /// Whether the belief is beyond doubt, and no order is about to change it. The look before a
+    /// sleep doubts nothing.
+    fn truth_is_known(&self) -> bool {
+        self.order.is_none()
+            && !self.stale
+            && self.reading.as_ref().is_none_or(|reading| reading.before_sleep.is_some())
+            && !matches!(self.belief, Belief::Unread)
+    }
+
+    /// The phase that follows from what is known.
+    fn phase_now(&self, now: Moment) -> PhaseName {
+        if let Some(open) = &self.order {
+            return if open.order.is_start() { PhaseName::Starting } else { PhaseName::Stopping };
+        }
+        match (&self.belief, self.belief.status()) {
+            (Belief::Unread, _) => PhaseName::Unread,
+            (_, Some(ContainerStatus::Running)) if self.proven.is_some() => PhaseName::Ready,
+            (_, Some(ContainerStatus::Running)) => PhaseName::Probing,
+            (_, Some(ContainerStatus::Stopped | ContainerStatus::Paused)) => {
+                if self.failures.blocked_until(now).is_some() {
+                    PhaseName::Failed
+                } else if self.wake.wanted && self.wake.ordered_at.is_some() {
+                    PhaseName::Starting
+                } else {
+                    PhaseName::Asleep
+                }
+            }
+            (_, Some(ContainerStatus::Error(Unusable::Restarting))) => PhaseName::Starting,
+            (_, Some(ContainerStatus::Error(Unusable::Removing))) => PhaseName::Asleep,
+            (_, Some(_)) => PhaseName::Failed,
+            (_, None) if self.is_quiet(now) => PhaseName::Asleep,
+            (_, None) => PhaseName::Gone,
+        }
+    }
+
+    fn tell_change(&mut self, now: Moment) {
+        let to = self.phase_now(now);
+        if to == self.phase {
+            return;
+        }
+        let from = std::mem::replace(&mut self.phase, to);
+        let took = match to {
+            PhaseName::Ready => self.last_wake_took.filter(|_| from != PhaseName::Stopping),
+            _ => None,
+        }
+        .unwrap_or_else(|| now.since(self.since));
+        self.since = now;
+        self.effects.push(Effect::Changed(Transition {
+            from,
+            to,
+            reason: self.reason.clone(),
+            took,
+        }));
+    }
+
+    /// When [`Input::Tick`] is due, if nothing else comes before.
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        let now = self.stepped_at;
+        let known = self.truth_is_known();
+        let running = known && self.belief.is_running();
+        let blocked = self.failures.blocked_until(now);
+        [
+            self.next_expiry(now),
+            self.sleepers.values().map(|sleeper| sleeper.deadline).min(),
+            (self.stale && self.may_read()).then_some(self.read.not_before),
+            self.recheck_at,
+            (running && self.proven.is_none() && self.probing.in_flight.is_none())
+                .then(|| self.next_probe_at()),
+            (running && self.reading.is_none()).then_some(self.sleep.check_at),
+            (known && self.wake.wanted && self.lost.is_none() && blocked.is_none())
+                .then_some(self.wake.retry.not_before),
+            blocked,
+            self.outside.quiet_until,
+        ]
+        .into_iter()
+        .flatten()
+        // What was due then and still stands was looked at in that step, and waits for an input.
+        .filter(|at| *at > now)
+        .min()
+    }
+
+    fn new_id(&mut self) -> EffectId {
+        self.last_id += 1;
+        EffectId(self.last_id)
+    }
+
+    fn is_quiet(&self, now: Moment) -> bool {
+        self.outside.quiet_until.is_some_and(|until| until > now)
+    }
+
+    pub(crate) fn phase(&self) -> PhaseName {
+        self.phase
+    }
+
+    pub(crate) fn since(&self) -> Moment {
+        self.since
+    }
+
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    pub(crate) fn run(&self) -> Option<&RunId> {
+        self.belief.run().filter(|_| self.belief.is_running())
+    }
+
+    pub(crate) fn lost_since(&self) -> Option<Moment> {
+        self.lost.as_ref().map(|lost| lost.since)
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub(crate) fn last_wake_took(&self) -> Option<Duration> {
+        self.last_wake_took
+    }
+
+    pub(crate) fn next_idle_check(&self) -> Option<Moment> {
+        (self.phase == PhaseName::Ready).then_some(self.sleep.check_at)
+    }
+}

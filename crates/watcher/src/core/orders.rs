@@ -1,0 +1,250 @@
+//! Orders to the engine, and what came of them.
+
+use std::time::Duration;
+
+use drowse_provider::{ContainerStatus, Error, ErrorKind, Unusable};
+
+use crate::SleepMethod;
+
+use super::{Belief, Core, Effect, EffectId, Moment, OpenOrder, Order, OrderState, Proven};
+
+const START_WITHIN: Duration = Duration::from_mins(2);
+const PAUSE_WITHIN: Duration = Duration::from_secs(30);
+const KILL_WITHIN: Duration = Duration::from_mins(1);
+/// What a stop may take beyond the container's own timeout: the engine's kill, and its answer.
+const STOP_MARGIN: Duration = Duration::from_secs(30);
+/// Docker's, for a container that does not say.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_START_RETRY: Duration = Duration::from_secs(10);
+const LONGEST_STOP_RETRY: Duration = Duration::from_mins(5);
+/// How soon a stop whose answer was lost, and which may still be under way, is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Core {
+    pub(super) fn order_start(&mut self, now: Moment) {
+        self.wake.ordered_at.get_or_insert(now);
+        "asked for".clone_into(&mut self.reason);
+        self.give(now, Order::Start, START_WITHIN, None);
+    }
+
+    /// The gate is shut already, and nobody waits.
+    pub(super) fn order_sleep(&mut self, now: Moment, resume: Option<Proven>) {
+        // Whoever comes from now on begins a wake of its own.
+        self.end_wake();
+        let (order, within) = match &self.policy.sleep {
+            SleepMethod::Stop(options) => {
+                let own = match &self.belief {
+                    Belief::Seen(details) => details.stop_timeout,
+                    Belief::Unread | Belief::Absent => None,
+                };
+                let timeout = options.timeout.or(own).unwrap_or(STOP_TIMEOUT);
+                (Order::Stop(options.clone()), timeout.saturating_add(STOP_MARGIN))
+            }
+            SleepMethod::Pause => (Order::Pause, PAUSE_WITHIN),
+            SleepMethod::Kill => (Order::Kill, KILL_WITHIN),
+        };
+        self.give(now, order, within, resume);
+    }
+
+    fn give(&mut self, now: Moment, order: Order, within: Duration, resume: Option<Proven>) {
+        let id = self.new_id();
+        self.probing.in_flight = None;
+        self.order = Some(OpenOrder {
+            id,
+            order: order.clone(),
+            run_before: self.believed_run(),
+            until: now + within,
+            state: OrderState::InFlight,
+            resume,
+        });
+        self.effects.push(Effect::Order { id, order, within });
+    }
+
+    pub(super) fn order_done(&mut self, now: Moment, id: EffectId, result: Result<(), Error>) {
+        let Some(open) = self
+            .order
+            .as_mut()
+            .filter(|open| open.id == id && matches!(open.state, OrderState::InFlight))
+        else {
+            return;
+        };
+        // Whatever the engine says, a read settles it: one that begins after its answer.
+        let doubted = std::mem::replace(&mut self.stale, true);
+        self.read.not_before = now;
+        match result {
+            Ok(()) => open.state = OrderState::Done,
+            Err(error) if error.is_outcome_unknown() => {
+                open.state = OrderState::Unknown(error);
+            }
+            Err(error) => self.order_refused(now, error, doubted),
+        }
+    }
+
+    /// The engine did not take the order. Was anything told meanwhile that is in doubt?
+    fn order_refused(&mut self, now: Moment, error: Error, doubted: bool) {
+        let Some(open) = self.order.take() else { return };
+        if open.order.is_start() {
+            self.start_refused(now, error);
+        } else {
+            self.sleep_refused(now, open, error, doubted);
+        }
+    }
+
+    fn start_refused(&mut self, now: Moment, error: Error) {
+        match error.kind() {
+            ErrorKind::Locked { by } => {
+                self.reason = format!("locked by {by}");
+                if self.wake.locked.is_none() {
+                    self.wake.locked = Some((now, by.clone()));
+                }
+                self.wake.retry.failed(now, FIRST_RETRY, LONGEST_START_RETRY);
+            }
+            // What the read will show decides.
+            ErrorKind::NotFound | ErrorKind::Conflict { .. } => {
+                self.wake.retry.failed(now, FIRST_RETRY, LONGEST_START_RETRY);
+            }
+            _ => {
+                self.reason = format!("its start was refused: {}", error.kind());
+                let next_attempt = self.failures.refused(now, error.clone());
+                self.wake.ordered_at = None;
+                let what = "starting it failed";
+                self.effects.push(Effect::Trouble { what, error, next_attempt });
+            }
+        }
+    }
+
+    fn sleep_refused(&mut self, now: Moment, open: OpenOrder, error: Error, doubted: bool) {
+        let not_taken = !matches!(
+            error.kind(),
+            ErrorKind::NotFound | ErrorKind::Conflict { .. } | ErrorKind::Failed { .. }
+        );
+        self.reason = format!("could not be put to sleep: {}", error.kind());
+        self.sleep_failed(now, error);
+        if not_taken && let Some(proven) = open.resume {
+            // Nothing was done to it: it serves on, and whoever came meanwhile is served at once.
+            self.stale = doubted;
+            self.open(proven);
+        }
+    }
+
+    fn sleep_failed(&mut self, now: Moment, error: Error) {
+        let next_attempt = self.sleep.retry.failed(now, FIRST_RETRY, LONGEST_STOP_RETRY);
+        self.sleep.due = true;
+        self.sleep.check_at = self.sleep.retry.not_before;
+        self.effects.push(Effect::Trouble {
+            what: "putting it to sleep failed",
+            error,
+            next_attempt,
+        });
+    }
+
+    /// A read came after the order's answer: this is what came of it.
+    pub(super) fn settle_order(&mut self, now: Moment) {
+        let Some(open) = self.order.take() else { return };
+        if open.order.is_start() {
+            self.settle_start(now, &open);
+        } else {
+            self.settle_sleep(now, open);
+        }
+    }
+
+    fn settle_start(&mut self, now: Moment, open: &OpenOrder) {
+        self.wake.locked = None;
+        match self.belief.status().cloned() {
+            Some(ContainerStatus::Running) => {
+                self.wake.retry.succeeded();
+                "started".clone_into(&mut self.reason);
+            }
+            Some(ContainerStatus::Stopped | ContainerStatus::Error(Unusable::Restarting)) => {
+                let another_run = self.believed_run() != open.run_before;
+                let carried_out = matches!(open.state, OrderState::Done) || another_run;
+                if carried_out {
+                    let exit = match &self.belief {
+                        Belief::Seen(details) => details.observation.exit_code,
+                        Belief::Unread | Belief::Absent => None,
+                    };
+                    self.outside.unexplained_death = Some(now);
+                    self.failures.died_starting(now, exit);
+                    if let Some(reason) = self.failures.reason() {
+                        reason.clone_into(&mut self.reason);
+                    }
+                } else {
+                    self.start_was_lost(now, open);
+                }
+            }
+            Some(ContainerStatus::Paused) => self.start_was_lost(now, open),
+            Some(_) => {}
+            None => self.removed_from_outside(now),
+        }
+    }
+
+    /// The engine never answered, and nothing came of it: it is safe to order it again.
+    fn start_was_lost(&mut self, now: Moment, open: &OpenOrder) {
+        let next_attempt = self.wake.retry.failed(now, FIRST_RETRY, LONGEST_START_RETRY);
+        "its start order was lost".clone_into(&mut self.reason);
+        if let OrderState::Unknown(error) = &open.state {
+            self.effects.push(Effect::Trouble {
+                what: "the engine lost a start order",
+                error: error.clone(),
+                next_attempt,
+            });
+        }
+    }
+
+    fn settle_sleep(&mut self, now: Moment, open: OpenOrder) {
+        let still_running = self.belief.is_running() && self.believed_run() == open.run_before;
+        if !still_running {
+            self.fell_asleep(now, &open.order);
+            return;
+        }
+        match &open.state {
+            // It may still be carrying it out: what the engine took is never withdrawn.
+            OrderState::Unknown(error)
+                if !matches!(error.kind(), ErrorKind::Timeout { .. }) && now < open.until =>
+            {
+                self.order = Some(open);
+                self.stale = true;
+                self.read.not_before = now + LOOK_AGAIN;
+            }
+            OrderState::Unknown(error) => {
+                self.reason = format!("could not be put to sleep: {}", error.kind());
+                let error = error.clone();
+                self.sleep_failed(now, error);
+                self.probing.next_at = now;
+            }
+            OrderState::Done | OrderState::InFlight => {
+                // Its engine said that it had ended it, and it runs. Look again a little later.
+                self.sleep.due = true;
+                self.sleep.retry.failed(now, FIRST_RETRY, LONGEST_STOP_RETRY);
+                self.sleep.check_at = self.sleep.retry.not_before;
+                self.probing.next_at = now;
+            }
+        }
+    }
+
+    fn fell_asleep(&mut self, now: Moment, order: &Order) {
+        self.sleep.retry.succeeded();
+        self.sleep.due = false;
+        match self.belief.status() {
+            // Another run: somebody, or its restart policy, started it again.
+            Some(ContainerStatus::Running) => self.started_from_outside(now),
+            Some(ContainerStatus::Stopped | ContainerStatus::Paused) => {
+                if let Some(since) = self.served_since {
+                    self.failures.forget_if_stable(now.since(since));
+                }
+                self.reason = match order {
+                    Order::Pause => "idle: frozen".to_owned(),
+                    Order::Kill => "idle: killed".to_owned(),
+                    Order::Stop(_) | Order::Start => "idle: stopped".to_owned(),
+                };
+                if !self.sleepers.is_empty() {
+                    "put to sleep on request".clone_into(&mut self.reason);
+                }
+            }
+            Some(_) => {}
+            None => self.removed_from_outside(now),
+        }
+    }
+}

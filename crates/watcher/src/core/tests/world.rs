@@ -1,0 +1,804 @@
+//! A simulated engine, application and clients around the real core and the real warm word, in
+//! virtual time. Everything that it does follows from a seed.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashSet},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use drowse_provider::{
+    Action, Actor, ContainerStatus, Details, Error, ErrorKind, Event, EventAction, Observation,
+    RunId, Signal, Unusable, WatchItem,
+};
+use tokio::time::Instant;
+
+use crate::{
+    NotReady, PhaseName, Policy,
+    core::{AskId, Core, Effect, EffectId, Input, Moment, Order},
+    shared::Shared,
+};
+
+pub(super) const IDLE: Duration = Duration::from_secs(30);
+pub(super) const WAKE_TIMEOUT: Duration = Duration::from_secs(20);
+pub(super) const START_GRACE: Duration = Duration::from_mins(2);
+/// How soon a lost event is made good by a slow re-read.
+const REREAD: Duration = Duration::from_mins(1);
+
+/// How often, in a thousand, things go wrong.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Faults {
+    pub(super) order_fails: u32,
+    pub(super) read_fails: u32,
+    pub(super) event_lost: u32,
+    pub(super) crashes: u32,
+    pub(super) outside: u32,
+    pub(super) outages: u32,
+    pub(super) restart_always: bool,
+}
+
+impl Faults {
+    pub(super) const NONE: Self = Self {
+        order_fails: 0,
+        read_fails: 0,
+        event_lost: 0,
+        crashes: 0,
+        outside: 0,
+        outages: 0,
+        restart_always: false,
+    };
+}
+
+/// The generator `SplitMix64`: small, good enough, the same everywhere.
+#[derive(Debug)]
+pub(super) struct Dice(pub(super) u64);
+
+impl Dice {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % sides.max(1)
+    }
+
+    fn permille(&mut self, chance: u32) -> bool {
+        self.roll(1000) < u64::from(chance)
+    }
+
+    fn millis(&mut self, from: u64, to: u64) -> Duration {
+        Duration::from_millis(from + self.roll(to - from + 1))
+    }
+}
+
+#[derive(Debug)]
+enum Happening {
+    Told(Input),
+    /// The engine carries out an order.
+    Applied(Order),
+    /// A program that was asked to end by somebody else does so.
+    Ended(u64),
+    /// The engine is asked: what the answer says is decided now, and told later.
+    Sampled(EffectId),
+    Probed(EffectId),
+    Crash(u64),
+    EngineRestarts(u64),
+    Watch,
+    LeaseEnds,
+    EngineUp,
+}
+
+#[derive(Debug)]
+struct Scheduled {
+    at: Moment,
+    sequence: u64,
+    what: Happening,
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.sequence) == (other.at, other.sequence)
+    }
+}
+impl Eq for Scheduled {}
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+/// The container as it really is.
+#[derive(Clone, Debug)]
+struct Container {
+    status: ContainerStatus,
+    run: u64,
+    exit: Option<i64>,
+    serves_from: Moment,
+}
+
+/// What the core has been told about the run that it may call ready.
+#[derive(Debug, Default)]
+struct Told {
+    /// The run that last answered a probe, with no stop or death of it told since.
+    ready: Option<RunId>,
+    /// What it was when a sleep was ordered that may yet be refused.
+    before_order: Option<RunId>,
+    /// Which run answered a probe whose result is still on its way.
+    probed: BTreeMap<EffectId, RunId>,
+    /// The probe that was not withdrawn for a later one.
+    last_probe: Option<EffectId>,
+    /// Every run that was ever told of.
+    of: HashSet<RunId>,
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) shared: Arc<Shared>,
+    pub(super) now: Moment,
+    pub(super) dice: Dice,
+    pub(super) faults: Faults,
+    pub(super) trace: Vec<String>,
+    agenda: BinaryHeap<Reverse<Scheduled>>,
+    sequence: u64,
+    container: Option<Container>,
+    engine_up: bool,
+    asks: BTreeMap<AskId, Moment>,
+    /// Requests for sleep, and their deadlines.
+    sleepers: BTreeMap<AskId, Moment>,
+    next_ask: u64,
+    /// Somebody asked for a lease since it was last put to sleep, or since all were told no.
+    wanted: bool,
+    /// The last order was refused because of a lock: a wake goes on behind it.
+    locked: bool,
+    /// When a sleep was last ordered, with no request for another and no start since.
+    slept_at: Option<Moment>,
+    pub(super) leases: u32,
+    last_drop: Option<Moment>,
+    order_in_flight: Option<(EffectId, Order)>,
+    unsettled: bool,
+    told: Told,
+    pub(super) grants: u64,
+    pub(super) orders: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, faults: Faults) -> Self {
+        let shared = Arc::new(Shared::new(Instant::now()));
+        let now = Moment::from_millis(0);
+        let policy =
+            Policy::new(IDLE).with_wake_timeout(WAKE_TIMEOUT).with_start_grace(START_GRACE);
+        let mut world = Self {
+            core: Core::new(Arc::clone(&shared), policy, now),
+            shared,
+            now,
+            dice: Dice(seed),
+            faults,
+            trace: Vec::new(),
+            agenda: BinaryHeap::new(),
+            sequence: 0,
+            container: None,
+            engine_up: true,
+            asks: BTreeMap::new(),
+            sleepers: BTreeMap::new(),
+            next_ask: 0,
+            wanted: false,
+            locked: false,
+            slept_at: None,
+            leases: 0,
+            last_drop: None,
+            order_in_flight: None,
+            unsettled: false,
+            told: Told::default(),
+            grants: 0,
+            orders: 0,
+        };
+        let running = world.dice.roll(2) == 0;
+        world.container = Some(Container {
+            status: if running { ContainerStatus::Running } else { ContainerStatus::Stopped },
+            run: 1,
+            exit: None,
+            serves_from: now,
+        });
+        world.tell(Input::Tick);
+        world
+    }
+
+    /// Lets the next thing happen: something planned, a deadline of the core, or something of the
+    /// world's own accord.
+    pub(super) fn turn(&mut self) {
+        if self.dice.roll(4) == 0 {
+            self.own_accord();
+        }
+        let planned = self.agenda.peek().map(|Reverse(next)| next.at);
+        let deadline = self.core.next_deadline();
+        match (planned, deadline) {
+            (Some(planned), Some(deadline)) if deadline < planned => self.tick_at(deadline),
+            (None, Some(deadline)) => self.tick_at(deadline),
+            (Some(_), _) => self.next_planned(),
+            (None, None) => self.now = self.now + Duration::from_secs(1),
+        }
+        self.check_deadlines();
+    }
+
+    fn tick_at(&mut self, deadline: Moment) {
+        self.now = deadline;
+        self.tell(Input::Tick);
+    }
+
+    fn next_planned(&mut self) {
+        let Some(Reverse(next)) = self.agenda.pop() else { return };
+        self.now = self.now.max(next.at);
+        match next.what {
+            Happening::Told(input) => self.tell(input),
+            Happening::Applied(order) => self.apply(&order),
+            Happening::Ended(run) => {
+                if self.container.as_ref().is_some_and(|container| container.run == run) {
+                    self.apply(&Order::Kill);
+                }
+            }
+            Happening::Sampled(id) => {
+                let result = self.read().map(Arc::new);
+                let latency = self.dice.millis(0, 30);
+                self.plan(latency, Happening::Told(Input::ReadDone { id, result }));
+            }
+            Happening::Probed(id) => {
+                let result = self.probe(id);
+                // A busy application answers late.
+                let longest = if self.dice.roll(10) == 0 { 9_000 } else { 10 };
+                let latency = self.dice.millis(0, longest);
+                self.plan(latency, Happening::Told(Input::ProbeDone { id, result }));
+            }
+            Happening::Crash(run) => self.crash(run),
+            Happening::EngineRestarts(run) => {
+                if let Some(container) = &self.container
+                    && container.run == run
+                    && container.status == ContainerStatus::Error(Unusable::Restarting)
+                {
+                    self.begin_run();
+                }
+            }
+            Happening::Watch => {
+                if self.engine_up {
+                    let item = match &self.container {
+                        Some(container) => WatchItem::Synced(observation(container)),
+                        None => WatchItem::Removed,
+                    };
+                    let latency = self.dice.millis(0, 20);
+                    self.plan(latency, Happening::Told(Input::Watched(Ok(item))));
+                }
+            }
+            Happening::LeaseEnds => self.drop_lease(),
+            Happening::EngineUp => {
+                self.log("engine up");
+                self.engine_up = true;
+                self.plan(Duration::ZERO, Happening::Watch);
+            }
+        }
+    }
+
+    fn own_accord(&mut self) {
+        match self.dice.roll(11) {
+            0..=2 => self.ask(),
+            3 if !self.asks.is_empty() => {
+                let nth = self.dice.roll(self.asks.len() as u64);
+                if let Some(id) = self.asks.keys().nth(usize::try_from(nth).unwrap()).copied() {
+                    self.asks.remove(&id);
+                    self.tell(Input::Withdraw(vec![id]));
+                }
+            }
+            4 if self.dice.permille(self.faults.outside * 5) => self.outside(),
+            5 if self.dice.permille(self.faults.outages) && self.engine_up => {
+                self.log("engine down");
+                self.engine_up = false;
+                let outage = self.dice.millis(10, 30_000);
+                self.plan(outage, Happening::EngineUp);
+                if outage > Duration::from_secs(5) {
+                    let told = Input::Watched(Err(unavailable()));
+                    self.plan(Duration::from_secs(5), Happening::Told(told));
+                }
+            }
+            6 if self.dice.permille(self.faults.crashes) => {
+                if let Some(container) = &self.container {
+                    let run = container.run;
+                    self.crash(run);
+                }
+            }
+            7 if self.leases > 0 && self.dice.roll(20) == 0 => {
+                let epoch = self.shared.ready_run().epoch;
+                self.tell(Input::UpstreamFailed { epoch });
+            }
+            8 if self.dice.roll(3) == 0 => self.ask_for_sleep(),
+            _ => {
+                // Time passes: sometimes a moment, sometimes longer than anything lasts.
+                let pause = match self.dice.roll(4) {
+                    0 => self.dice.millis(0, 10),
+                    1 => self.dice.millis(10, 1_000),
+                    2 => self.dice.millis(1_000, 20_000),
+                    _ => Duration::ZERO,
+                };
+                let next = self.now + pause;
+                let planned = self.agenda.peek().map_or(next, |Reverse(first)| first.at);
+                let deadline = self.core.next_deadline().unwrap_or(next);
+                self.now = self.now.max(next.min(planned).min(deadline));
+            }
+        }
+    }
+
+    pub(super) fn ask(&mut self) {
+        if self.shared.word.take() {
+            return self.granted();
+        }
+        let id = AskId(self.next_ask);
+        self.next_ask += 1;
+        let patience = self.dice.millis(1_000, 60_000);
+        let deadline = self.now + patience;
+        self.asks.insert(id, deadline);
+        self.wanted = true;
+        self.tell(Input::Ask { id, deadline });
+    }
+
+    fn ask_for_sleep(&mut self) {
+        let id = AskId(self.next_ask);
+        self.next_ask += 1;
+        let deadline = self.now + self.dice.millis(1_000, 60_000);
+        self.sleepers.insert(id, deadline);
+        self.slept_at = None;
+        self.tell(Input::SleepNow { id, deadline });
+    }
+
+    /// Invariant 2: nobody is told "ready" unless this run was.
+    fn granted(&mut self) {
+        let run = self.shared.ready_run().run.clone();
+        let observed = &self.told.ready;
+        // What answered may be a run of which nobody has told yet: it serves all the same.
+        let unheard_of = observed.as_ref().is_some_and(|run| !self.told.of.contains(run));
+        assert!(
+            observed.is_some() && (*observed == run || unheard_of),
+            "a lease on {run:?}, while {observed:?} is what was observed ready",
+        );
+        self.grants += 1;
+        self.leases += 1;
+        let held = self.dice.millis(1, 40_000);
+        self.plan(held, Happening::LeaseEnds);
+    }
+
+    fn drop_lease(&mut self) {
+        self.leases -= 1;
+        self.last_drop = Some(self.now);
+        self.shared.word.drop_active(self.now.as_millis());
+        self.log("lease ends");
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.note_told(&input);
+        self.log(&format!("-> {input:?}"));
+        let effects = self.core.step(self.now, input);
+        for effect in effects {
+            self.log(&format!("   <- {effect:?}"));
+            self.perform(effect);
+        }
+        assert_eq!(
+            self.shared.word.look().is_open(),
+            self.core.phase() == PhaseName::Ready,
+            "the gate is open in {}",
+            self.core.phase()
+        );
+    }
+
+    /// What the core has been told decides what it may call ready.
+    fn note_told(&mut self, input: &Input) {
+        let ended = |observation: &Observation, ready: &Option<RunId>| {
+            observation.status != ContainerStatus::Running || observation.run != *ready
+        };
+        match input {
+            // What was ready before a sleep was ordered is not, once its end was told.
+            Input::Watched(Ok(WatchItem::Synced(observation)))
+                if ended(observation, &self.told.before_order) =>
+            {
+                self.told.before_order = None;
+            }
+            Input::Watched(Ok(WatchItem::Removed)) => self.told.before_order = None,
+            Input::Watched(Ok(WatchItem::Event(event))) if ends(&event.action) => {
+                self.told.before_order = None;
+                if !matches!(event.action, EventAction::Die(_) | EventAction::Pause) {
+                    // Nor does an answer from before that prove anything.
+                    self.told.probed.clear();
+                }
+            }
+            _ => {}
+        }
+        match input {
+            Input::ProbeDone { id, result: Ok(()) }
+                if self.order_in_flight.is_none() && self.told.last_probe == Some(*id) =>
+            {
+                self.told.ready = self.told.probed.remove(id);
+            }
+            Input::Watched(Ok(WatchItem::Synced(observation))) => {
+                self.told.of.extend(observation.run.clone());
+                if ended(observation, &self.told.ready) {
+                    self.told.ready = None;
+                }
+            }
+            Input::ReadDone { result: Ok(details), .. } => {
+                self.unsettled = false;
+                self.told.of.extend(details.observation.run.clone());
+                if ended(&details.observation, &self.told.ready) {
+                    self.told.ready = None;
+                }
+            }
+            Input::ReadDone { result: Err(error), .. }
+                if matches!(error.kind(), ErrorKind::NotFound) =>
+            {
+                self.unsettled = false;
+                self.told.ready = None;
+            }
+            Input::Watched(Ok(WatchItem::Removed)) => self.told.ready = None,
+            Input::Watched(Ok(WatchItem::Event(event)))
+                if self.order_in_flight.is_none() && ends(&event.action) =>
+            {
+                self.told.ready = None;
+            }
+            Input::OrderDone { result, .. } => {
+                self.order_in_flight = None;
+                self.locked = matches!(result, Err(error)
+                    if matches!(error.kind(), ErrorKind::Locked { .. }));
+                match result {
+                    Err(error) if matches!(error.kind(), ErrorKind::Locked { .. }) => {
+                        self.unsettled = false;
+                        self.told.ready = self.told.before_order.take();
+                    }
+                    Err(error) if error.is_outcome_unknown() => self.unsettled = true,
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Order { id, order, within } => {
+                self.check_order(&order);
+                self.orders += 1;
+                if !order.is_start() {
+                    self.told.before_order = self.told.ready.take();
+                    self.wanted = false;
+                    self.slept_at = Some(self.now);
+                }
+                self.order_in_flight = Some((id, order.clone()));
+                self.give(id, order, within);
+            }
+            Effect::Read { id, .. } => {
+                let latency = self.dice.millis(0, 30);
+                self.plan(latency, Happening::Sampled(id));
+            }
+            Effect::Probe { id, .. } => {
+                self.told.last_probe = Some(id);
+                let latency = self.dice.millis(0, 10);
+                self.plan(latency, Happening::Probed(id));
+            }
+            Effect::Grant(id) => {
+                if self.asks.remove(&id).is_some() {
+                    self.granted();
+                } else {
+                    self.shared.word.drop_passive();
+                }
+            }
+            Effect::Refuse(id, _) => {
+                self.asks.remove(&id);
+                self.wanted &= !self.asks.is_empty() || self.order_in_flight.is_some();
+            }
+            Effect::SleepAnswer(id, _) => {
+                self.sleepers.remove(&id);
+            }
+            Effect::Changed(_) | Effect::StaysAwake | Effect::Trouble { .. } => {}
+        }
+    }
+
+    /// Invariants 1 and 3.
+    fn check_order(&self, order: &Order) {
+        assert!(
+            self.order_in_flight.is_none() && !self.unsettled,
+            "{order:?} is ordered while {:?} is not settled",
+            self.order_in_flight
+        );
+        if order.is_start() {
+            assert!(self.wanted || self.locked, "{order:?} is ordered and nobody asked for it");
+            return;
+        }
+        assert_eq!(self.leases, 0, "{order:?} is ordered while leases are held");
+        assert_eq!(self.shared.word.look().leases(), 0);
+        assert!(self.asks.is_empty(), "{order:?} is ordered while somebody waits");
+        if let Some(slept_at) = self.slept_at {
+            let pause = self.now.since(slept_at);
+            assert!(pause >= Duration::from_secs(1), "{order:?} is ordered again after {pause:?}");
+        }
+        if let Some(last_drop) = self.last_drop.filter(|_| self.sleepers.is_empty()) {
+            let idle = self.now.since(last_drop);
+            // The word counts in whole milliseconds.
+            assert!(
+                idle + Duration::from_millis(1) >= IDLE,
+                "{order:?} is ordered {idle:?} after the last lease ended"
+            );
+        }
+    }
+
+    /// Invariant 4.
+    fn check_deadlines(&self) {
+        for (id, deadline) in &self.asks {
+            assert!(*deadline >= self.now, "{id:?} was to be answered by {deadline:?}");
+        }
+        for (id, deadline) in &self.sleepers {
+            assert!(*deadline >= self.now, "{id:?} was to be asleep by {deadline:?}");
+        }
+    }
+
+    fn give(&mut self, id: EffectId, order: Order, within: Duration) {
+        let failed = |kind| Err(Error::new("sim", Action::Start, kind));
+        let applied = self.dice.millis(1, 3_000);
+        let answered = applied + self.dice.millis(0, 20);
+        if !self.engine_up {
+            self.plan(
+                Duration::from_millis(5),
+                Happening::Told(Input::OrderDone { id, result: Err(unavailable()) }),
+            );
+            return;
+        }
+        let fails = self.dice.permille(self.faults.order_fails);
+        let (is_applied, answer_after, result) = match self.dice.roll(5) {
+            // The engine refuses: at once, or after it has looked for a while.
+            0 if fails => {
+                let looked = if self.dice.roll(2) == 0 { 3 } else { self.dice.roll(4_000) };
+                let locked = failed(ErrorKind::Locked { by: "backup".to_owned() });
+                (false, Duration::from_millis(looked), locked)
+            }
+            1 if fails => {
+                (false, applied, failed(ErrorKind::Failed { exit: None, message: "no".to_owned() }))
+            }
+            // It takes it, and its answer is lost; before or after it was carried out.
+            2 if fails => (true, self.dice.millis(0, 4_000), Err(unavailable())),
+            // It neither does it nor answers.
+            3 if fails => (false, within, failed(ErrorKind::Timeout { after: within, last: None })),
+            // The connection breaks before it was taken.
+            4 if fails => (false, Duration::from_millis(1), Err(unavailable())),
+            _ => (true, answered, Ok(())),
+        };
+        if is_applied {
+            self.plan(applied, Happening::Applied(order));
+        }
+        self.plan(answer_after, Happening::Told(Input::OrderDone { id, result }));
+    }
+
+    fn apply(&mut self, order: &Order) {
+        let Some(container) = &mut self.container else { return };
+        match (order, &container.status) {
+            (Order::Start, ContainerStatus::Stopped) => {
+                self.begin_run();
+                if self.dice.permille(self.faults.crashes)
+                    && let Some(container) = &self.container
+                {
+                    let run = container.run;
+                    let soon = self.dice.millis(0, 2_000);
+                    self.plan(soon, Happening::Crash(run));
+                }
+            }
+            (Order::Start, ContainerStatus::Paused) => {
+                container.status = ContainerStatus::Running;
+                self.slept_at = None;
+                self.happened(EventAction::Unpause);
+            }
+            (
+                Order::Stop(_) | Order::Kill,
+                ContainerStatus::Running
+                | ContainerStatus::Paused
+                | ContainerStatus::Error(Unusable::Restarting),
+            ) => {
+                container.status = ContainerStatus::Stopped;
+                container.exit = Some(0);
+                self.happened(EventAction::Kill(Some(Signal::TERM)));
+                self.happened(EventAction::Die(Some(0)));
+                self.happened(EventAction::Stop);
+            }
+            (Order::Pause, ContainerStatus::Running) => {
+                container.status = ContainerStatus::Paused;
+                self.happened(EventAction::Pause);
+            }
+            _ => {}
+        }
+    }
+
+    fn begin_run(&mut self) {
+        let delay = match self.dice.roll(20) {
+            0 => self.dice.millis(10_000, 100_000),
+            _ => self.dice.millis(0, 2_000),
+        };
+        let serves_from = self.now + delay;
+        self.slept_at = None;
+        if let Some(container) = &mut self.container {
+            container.status = ContainerStatus::Running;
+            container.run += 1;
+            container.exit = None;
+            container.serves_from = serves_from;
+        }
+        self.happened(EventAction::Start);
+    }
+
+    fn crash(&mut self, run: u64) {
+        let Some(container) = &mut self.container else { return };
+        if container.run != run || !container.status.is_alive() {
+            return;
+        }
+        container.exit = Some(3);
+        if self.faults.restart_always {
+            container.status = ContainerStatus::Error(Unusable::Restarting);
+            let pause = self.dice.millis(100, 3_000);
+            self.plan(pause, Happening::EngineRestarts(run));
+        } else {
+            container.status = ContainerStatus::Stopped;
+        }
+        self.happened(EventAction::Die(Some(3)));
+    }
+
+    /// Somebody else does something.
+    fn outside(&mut self) {
+        let deed = self.dice.roll(8);
+        self.log(&format!("outside: {deed}"));
+        match deed {
+            0 => self.apply(&Order::Start),
+            1 => self.apply(&Order::Kill),
+            2 => self.apply(&Order::Pause),
+            3 => self.happened(EventAction::Kill(Some(Signal::HUP))),
+            4 => {
+                if self.container.take().is_some() {
+                    self.happened(EventAction::Destroy);
+                }
+            }
+            5 => self.apply(&Order::Stop(drowse_provider::StopOptions::new())),
+            6 => {
+                // A stop of a program that takes its time.
+                if let Some(container) = &self.container
+                    && container.status == ContainerStatus::Running
+                {
+                    let run = container.run;
+                    self.happened(EventAction::Kill(Some(Signal::TERM)));
+                    let its_time = self.dice.millis(0, 9_000);
+                    self.plan(its_time, Happening::Ended(run));
+                }
+            }
+            _ => {
+                if self.container.is_none() {
+                    self.container = Some(Container {
+                        status: ContainerStatus::Stopped,
+                        run: 1_000_000 + self.dice.roll(1_000_000),
+                        exit: None,
+                        serves_from: self.now,
+                    });
+                    self.happened(EventAction::Create);
+                }
+            }
+        }
+    }
+
+    /// Tells the watch: the event, late, twice or never; then a read of the truth, which a lost
+    /// event only makes late.
+    fn happened(&mut self, action: EventAction) {
+        let lost = self.dice.permille(self.faults.event_lost) || !self.engine_up;
+        if !lost {
+            let actor = Actor::new("id", "app", BTreeMap::new());
+            let event = Event::container(actor, action, SystemTime::UNIX_EPOCH);
+            let copies = if self.dice.permille(self.faults.event_lost) { 2 } else { 1 };
+            for _ in 0..copies {
+                let latency = self.dice.millis(0, 50);
+                let told = Input::Watched(Ok(WatchItem::Event(event.clone())));
+                self.plan(latency, Happening::Told(told));
+            }
+        }
+        let latency = if lost { REREAD } else { self.dice.millis(50, 80) };
+        self.plan(latency, Happening::Watch);
+    }
+
+    fn read(&mut self) -> Result<Details, Error> {
+        if !self.engine_up || self.dice.permille(self.faults.read_fails) {
+            return Err(unavailable());
+        }
+        match &self.container {
+            Some(container) => Ok(Details::new("id", "app", observation(container))),
+            None => Err(Error::new("sim", Action::Inspect, ErrorKind::NotFound)),
+        }
+    }
+
+    fn probe(&mut self, id: EffectId) -> Result<(), NotReady> {
+        match &self.container {
+            Some(container)
+                if container.status == ContainerStatus::Running
+                    && container.serves_from <= self.now =>
+            {
+                self.told.probed.insert(id, run_id(container.run));
+                Ok(())
+            }
+            _ => Err(NotReady::new("connection refused")),
+        }
+    }
+
+    fn plan(&mut self, after: Duration, what: Happening) {
+        self.sequence += 1;
+        let at = self.now + after;
+        self.agenda.push(Reverse(Scheduled { at, sequence: self.sequence, what }));
+    }
+
+    fn log(&mut self, line: &str) {
+        if self.trace.len() > 400 {
+            self.trace.drain(..200);
+        }
+        self.trace.push(format!("{:>10} ms {line}", self.now.as_millis()));
+    }
+
+    /// No more faults, no more requests: lets time pass until `moment`.
+    pub(super) fn quieten_until(&mut self, moment: Moment) {
+        self.faults = Faults { restart_always: self.faults.restart_always, ..Faults::NONE };
+        loop {
+            let planned = self.agenda.peek().map(|Reverse(next)| next.at);
+            let next = self.core.next_deadline().into_iter().chain(planned).min();
+            match next {
+                Some(at) if at <= moment => {
+                    if planned == Some(at) {
+                        self.next_planned();
+                    } else {
+                        self.tick_at(at);
+                    }
+                }
+                _ => break,
+            }
+            self.check_deadlines();
+        }
+        self.now = moment;
+    }
+
+    pub(super) fn real_status(&self) -> Option<&ContainerStatus> {
+        self.container.as_ref().map(|container| &container.status)
+    }
+
+    pub(super) fn remake_container(&mut self) {
+        if self.container.is_none() {
+            self.container = Some(Container {
+                status: ContainerStatus::Stopped,
+                run: 5_000_000,
+                exit: None,
+                serves_from: self.now,
+            });
+            self.happened(EventAction::Create);
+        }
+    }
+}
+
+/// Whether it tells that a program ends, was asked to, or was frozen.
+fn ends(action: &EventAction) -> bool {
+    matches!(
+        action,
+        EventAction::Die(_)
+            | EventAction::Stop
+            | EventAction::Pause
+            | EventAction::Kill(Some(Signal::TERM))
+    )
+}
+
+fn observation(container: &Container) -> Observation {
+    let exit = container.exit.filter(|_| !container.status.is_alive());
+    Observation::new(container.status.clone(), Some(run_id(container.run))).with_exit_code(exit)
+}
+
+fn run_id(run: u64) -> RunId {
+    RunId::new(format!("run {run}"))
+}
+
+fn unavailable() -> Error {
+    let reason = "connection refused".to_owned();
+    Error::new("sim", Action::Inspect, ErrorKind::Unavailable { reason })
+}

@@ -1,0 +1,431 @@
+//! What is believed of the container, and how hints and reads change it.
+
+use std::{sync::Arc, time::Duration};
+
+use drowse_provider::{
+    ContainerStatus, Details, Error, ErrorKind, Event, EventAction, Health, Observation, RunId,
+    Signal, Unusable, WatchItem,
+};
+
+use super::{Belief, Core, Effect, EffectId, Lost, Moment, OrderState, Reading};
+
+/// How long a container is left alone that somebody else stopped or removed: they may be in the
+/// middle of an update.
+const QUIET: Duration = Duration::from_secs(10);
+/// How long after an unexplained death the engine's word that somebody ended it still counts.
+const LATE_WORD: Duration = Duration::from_secs(5);
+/// When a container that is being restarted or removed is looked at again.
+const RECHECK: Duration = Duration::from_secs(3);
+const FIRST_READ_RETRY: Duration = Duration::from_millis(500);
+const LONGEST_READ_RETRY: Duration = Duration::from_secs(10);
+/// How long an application that was asked to end by somebody else may take, unless its container
+/// says: Docker's default.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Core {
+    pub(super) fn watched(&mut self, now: Moment, item: Result<WatchItem, Error>) {
+        match item {
+            Ok(WatchItem::Synced(observation)) => {
+                self.heard();
+                self.heed(&observation);
+                let as_believed = matches!(&self.belief, Belief::Seen(believed)
+                    if agree(&believed.observation, &observation));
+                match &mut self.reading {
+                    // The look before a sleep waits for its turn first: it settles nothing soon.
+                    Some(reading) if reading.before_sleep.is_none() || as_believed => {
+                        reading.told = Some(observation);
+                    }
+                    _ if as_believed => {}
+                    _ => self.doubt_belief(),
+                }
+            }
+            Ok(WatchItem::Event(event)) => self.happened(now, &event),
+            Ok(WatchItem::Removed) => {
+                self.heard();
+                if !matches!(self.belief, Belief::Absent) {
+                    self.shut("its engine says that it is gone");
+                    self.doubt_belief();
+                }
+            }
+            Err(error) => {
+                self.lose(now, error);
+                self.doubt_belief();
+            }
+            // The contract may grow; what we do not know cannot be acted upon, only looked into.
+            Ok(_) => self.doubt_belief(),
+        }
+    }
+
+    fn happened(&mut self, now: Moment, event: &Event) {
+        let of_other_run = event.run.is_some() && event.run.as_ref() != self.belief.run();
+        if of_other_run && !matches!(event.action, EventAction::Start | EventAction::Restart) {
+            return self.doubt_belief();
+        }
+        match &event.action {
+            EventAction::Kill(signal) if self.ends_most_programs(*signal) => {
+                self.ended_from_outside(now);
+            }
+            EventAction::Stop => self.ended_from_outside(now),
+            EventAction::Die(_) | EventAction::Pause => {
+                let of_our_sleep = self.order.as_ref().is_some_and(|open| !open.order.is_start());
+                if of_our_sleep {
+                    self.resume_nothing();
+                } else if self.belief.is_running() {
+                    self.shut("its engine says that its process ended or was frozen");
+                    self.doubt_belief();
+                }
+            }
+            EventAction::Health(Health::Healthy)
+            | EventAction::Start
+            | EventAction::Unpause
+            | EventAction::Restart => self.probe_soon(now),
+            EventAction::Create
+            | EventAction::Rename(_)
+            | EventAction::Update
+            | EventAction::Destroy => self.doubt_belief(),
+            // The `Synced` that follows each event tells whether anything came of it.
+            _ => {}
+        }
+    }
+
+    /// A kill or a stop was told. Ours, if an order of ours is open; else somebody's will.
+    fn ended_from_outside(&mut self, now: Moment) {
+        if self.order.is_some() {
+            return self.resume_nothing();
+        }
+        if self.belief.is_running() {
+            self.outside.stopping = true;
+            let grace = match &self.belief {
+                Belief::Seen(details) => details.stop_timeout.unwrap_or(STOP_TIMEOUT),
+                Belief::Unread | Belief::Absent => STOP_TIMEOUT,
+            };
+            self.shut("somebody else asked it to end");
+            // It is not asked whether it still serves before it had the time to end; and what it
+            // answered before proves nothing.
+            self.probing.in_flight = None;
+            self.probing.next_at = now + grace;
+            self.doubt_belief();
+        } else if let Some(death) = self.outside.unexplained_death
+            && now.since(death) <= LATE_WORD
+        {
+            // The word came after the deed: it was no crash.
+            self.outside.unexplained_death = None;
+            self.failures.forget();
+            self.outside.quiet_until = Some(death + QUIET);
+            "stopped from outside".clone_into(&mut self.reason);
+        }
+    }
+
+    fn ends_most_programs(&self, signal: Option<Signal>) -> bool {
+        let own = match &self.belief {
+            Belief::Seen(details) => details.stop_signal,
+            Belief::Unread | Belief::Absent => None,
+        };
+        signal.is_none_or(|signal| {
+            [Signal::TERM, Signal::KILL, Signal::INT, Signal::QUIT].contains(&signal)
+                || Some(signal) == own
+        })
+    }
+
+    /// Whoever says that the run which serves does not, is heeded before it is known to be right.
+    fn heed(&mut self, observation: &Observation) {
+        let to_resume = || self.order.as_ref().and_then(|open| open.resume.as_ref());
+        if let Some(proven) = self.proven.as_ref().or_else(to_resume)
+            && (proven.ready.run != observation.run
+                || observation.status != ContainerStatus::Running)
+        {
+            self.shut(&format!("its engine says that it is {}", observation.status));
+        }
+    }
+
+    /// Whatever is believed may be wrong: the next read tells. One that is under way may have been
+    /// answered before what gave rise to the doubt.
+    pub(super) fn doubt_belief(&mut self) {
+        self.stale = true;
+        if let Some(reading) = &mut self.reading {
+            reading.superseded = true;
+        }
+    }
+
+    /// Takes it out of ready at once. Leases stay counted.
+    pub(super) fn shut(&mut self, reason: &str) {
+        self.resume_nothing();
+        if self.proven.take().is_some() {
+            self.shared.word.shut();
+            reason.clone_into(&mut self.reason);
+            self.probing.last = None;
+        }
+    }
+
+    /// What was ready when a sleep was ordered has ended since, whoever ended it.
+    fn resume_nothing(&mut self) {
+        if let Some(open) = &mut self.order {
+            open.resume = None;
+        }
+    }
+
+    pub(super) fn upstream_failed(&mut self, now: Moment, epoch: u64) {
+        if self.proven.as_ref().is_some_and(|proven| proven.ready.epoch == epoch) {
+            self.shut("its application refused or dropped a connection");
+            self.doubt_belief();
+            self.probe_soon(now);
+            self.pause_if_condemned_again(now);
+        }
+    }
+
+    fn lose(&mut self, now: Moment, error: Error) {
+        let since = self.lost.as_ref().map_or(now, |lost| lost.since);
+        self.lost = Some(Lost { since, error });
+    }
+
+    /// The engine can be reached again: what was to be read need not wait for the next attempt.
+    fn heard(&mut self) {
+        if self.lost.take().is_some() {
+            self.read.succeeded();
+        }
+    }
+
+    /// Whether a read may begin: none is under way but, at most, the look before a sleep, which is
+    /// withdrawn for it; and no order is in flight, since a read beside it would prove nothing.
+    pub(super) fn may_read(&self) -> bool {
+        self.reading.as_ref().is_none_or(|reading| reading.before_sleep.is_some())
+            && !self.order.as_ref().is_some_and(|open| matches!(open.state, OrderState::InFlight))
+    }
+
+    pub(super) fn read_if_due(&mut self, now: Moment) {
+        if self.recheck_at.is_some_and(|at| at <= now) {
+            self.recheck_at = None;
+            self.doubt_belief();
+        }
+        if self.stale && self.may_read() && self.read.not_before <= now {
+            self.stale = false;
+            self.begin_read(None);
+        }
+    }
+
+    pub(super) fn begin_read(&mut self, before_sleep: Option<crate::word::Seen>) {
+        let id = self.new_id();
+        self.effects.push(Effect::Read { id, with_slot: before_sleep.is_some() });
+        self.reading = Some(Reading { id, superseded: false, told: None, before_sleep });
+    }
+
+    pub(super) fn read_done(
+        &mut self,
+        now: Moment,
+        id: EffectId,
+        result: Result<Arc<Details>, Error>,
+    ) {
+        // Evidence, also when it comes from a read that was withdrawn.
+        match &result {
+            Ok(details) => self.heed(&details.observation),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound) => {
+                self.shut("its engine says that it is gone");
+            }
+            Err(_) => {}
+        }
+        let Some(reading) = self.reading.take_if(|reading| reading.id == id) else {
+            // Nobody knows whether it is older than what is believed.
+            let as_believed = match (&result, &self.belief) {
+                (Ok(details), Belief::Seen(believed)) => {
+                    agree(&believed.observation, &details.observation)
+                }
+                (Ok(_), _) => false,
+                (Err(error), belief) => {
+                    !matches!(error.kind(), ErrorKind::NotFound) || matches!(belief, Belief::Absent)
+                }
+            };
+            if !as_believed {
+                self.doubt_belief();
+            }
+            return;
+        };
+        if reading.superseded {
+            self.stale = true;
+            return;
+        }
+        match result {
+            // Two reads that contradict each other, and nobody knows which came first.
+            Ok(details) if reading.told.is_some_and(|told| !agree(&told, &details.observation)) => {
+                self.lost = None;
+                self.stale = true;
+            }
+            Ok(details) => {
+                self.read_succeeded();
+                self.learn(now, Belief::Seen(details));
+                if let Some(seen) = reading.before_sleep {
+                    self.sleep_if_still_idle(now, seen);
+                }
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound) => {
+                self.read_succeeded();
+                self.learn(now, Belief::Absent);
+            }
+            Err(error) => {
+                self.stale = true;
+                let next_attempt = self.read.failed(now, FIRST_READ_RETRY, LONGEST_READ_RETRY);
+                self.effects.push(Effect::Trouble {
+                    what: "reading the container failed",
+                    error: error.clone(),
+                    next_attempt,
+                });
+                self.lose(now, error);
+            }
+        }
+    }
+
+    fn read_succeeded(&mut self) {
+        self.lost = None;
+        self.read.succeeded();
+    }
+
+    /// A read that nothing superseded: this is how it is.
+    fn learn(&mut self, now: Moment, new: Belief) {
+        let old = std::mem::replace(&mut self.belief, new);
+        self.recheck_at = match self.belief.status() {
+            Some(ContainerStatus::Error(Unusable::Restarting | Unusable::Removing)) => {
+                Some(now + RECHECK)
+            }
+            _ => None,
+        };
+        let proven_run_goes_on = self.belief.is_running()
+            && self
+                .proven
+                .as_ref()
+                .is_some_and(|proven| proven.ready.run.as_ref() == self.belief.run());
+        if !proven_run_goes_on {
+            let reason = match self.belief.status() {
+                Some(ContainerStatus::Running) => "it was started anew".to_owned(),
+                Some(status) => format!("it is {status}"),
+                None => "there is no such container".to_owned(),
+            };
+            self.shut(&reason);
+        }
+        if self.order.is_some() {
+            self.settle_order(now);
+        } else {
+            self.explain_change(now, &old);
+        }
+        let another_run = old.run() != self.belief.run() || !old.is_running();
+        if self.belief.is_running() && another_run {
+            self.begin_run(now, &old);
+        }
+    }
+
+    /// Without an order of ours the container became something else: whose doing was it?
+    fn explain_change(&mut self, now: Moment, old: &Belief) {
+        let was_running = old.is_running();
+        let same_run = old.run() == self.belief.run();
+        if was_running && !self.belief.is_running() && self.waiters.is_empty() {
+            // What was wanted of the run that ended is not wanted of another.
+            self.end_wake();
+        }
+        match (old, self.belief.status().cloned()) {
+            (Belief::Unread, Some(ContainerStatus::Running)) => {
+                self.shared.word.touch(now.as_millis());
+                self.sleep.adopted_at = Some(now);
+                "adopted: it was running".clone_into(&mut self.reason);
+            }
+            (Belief::Unread, None) => "there is no such container".clone_into(&mut self.reason),
+            (Belief::Unread, Some(status)) => self.reason = format!("it is {status}"),
+            (_, Some(ContainerStatus::Running)) if was_running && same_run => {}
+            (_, Some(ContainerStatus::Paused)) => {
+                if old.status() != Some(&ContainerStatus::Paused) {
+                    "frozen from outside".clone_into(&mut self.reason);
+                }
+            }
+            (_, now_is) if was_running => self.run_ended(now, now_is.as_ref()),
+            (Belief::Seen(before), Some(ContainerStatus::Running)) => {
+                let restarted_by_engine =
+                    before.observation.status == ContainerStatus::Error(Unusable::Restarting);
+                if restarted_by_engine {
+                    "restarted by its engine".clone_into(&mut self.reason);
+                } else {
+                    self.started_from_outside(now);
+                }
+            }
+            (Belief::Absent, Some(ContainerStatus::Running)) => self.started_from_outside(now),
+            (Belief::Seen(_), None) => self.removed_from_outside(now),
+            (Belief::Absent, Some(_)) => "it is there again".clone_into(&mut self.reason),
+            (_, Some(status)) => {
+                if old.status() != Some(&status) {
+                    self.reason = format!("it is {status}");
+                }
+            }
+            (Belief::Absent, None) => {}
+        }
+    }
+
+    /// The believed run ended, and no order of ours ended it.
+    fn run_ended(&mut self, now: Moment, now_is: Option<&ContainerStatus>) {
+        if self.outside.stopping {
+            if now_is == Some(&ContainerStatus::Running) {
+                self.started_from_outside(now);
+            } else {
+                self.outside.quiet_until = Some(now + QUIET);
+                "stopped from outside".clone_into(&mut self.reason);
+            }
+            return;
+        }
+        if now_is.is_none() {
+            return self.removed_from_outside(now);
+        }
+        let exit = match (&self.belief, now_is) {
+            // Of a run that has already been followed by another the code is not known.
+            (_, Some(ContainerStatus::Running)) => None,
+            (Belief::Seen(details), _) => details.observation.exit_code,
+            _ => None,
+        };
+        self.outside.unexplained_death = Some(now);
+        match self.served_since {
+            Some(since) => self.failures.died_serving(now, exit, now.since(since)),
+            None => self.failures.died_starting(now, exit),
+        }
+        if let Some(reason) = self.failures.reason() {
+            reason.clone_into(&mut self.reason);
+        }
+    }
+
+    /// Somebody's will, and perhaps the middle of an update.
+    pub(super) fn removed_from_outside(&mut self, now: Moment) {
+        self.outside.quiet_until = Some(now + QUIET);
+        "removed from outside".clone_into(&mut self.reason);
+    }
+
+    /// Somebody's will: it counts as use for one idle time.
+    pub(super) fn started_from_outside(&mut self, now: Moment) {
+        self.shared.word.touch(now.as_millis());
+        self.failures.forget();
+        "started from outside".clone_into(&mut self.reason);
+    }
+
+    fn begin_run(&mut self, now: Moment, old: &Belief) {
+        let part_of_a_crash_loop =
+            old.is_running() || old.status() == Some(&ContainerStatus::Error(Unusable::Restarting));
+        if !part_of_a_crash_loop {
+            self.awake_since = now;
+        }
+        self.served_since = None;
+        self.outside.unexplained_death = None;
+        self.outside.stopping = false;
+        self.outside.quiet_until = None;
+        self.probing.in_flight = None;
+        self.probing.last = None;
+        self.probing.next_at = now;
+        self.probing.condemned.succeeded();
+        self.probing.since = self.wake.ordered_at.unwrap_or(now);
+        self.wake.locked = None;
+        self.sleep.check_at = now;
+        self.sleep.told = false;
+        self.sleep.due = false;
+    }
+
+    /// The run before an order, to tell what came of it.
+    pub(super) fn believed_run(&self) -> Option<RunId> {
+        self.belief.run().cloned()
+    }
+}
+
+/// Whether two observations are of the same state in the same run.
+fn agree(one: &Observation, other: &Observation) -> bool {
+    one.status == other.status && one.run == other.run
+}

@@ -1,0 +1,38 @@
+//! Knows when a container is idle, puts it to sleep, and wakes it when a lease is asked for.
+//!
+//! Three nouns carry everything:
+//!
+//! - a [`Workload`] is what sleeps and wakes as one: a container (its
+//!   [`Provider`](drowse_provider::Provider)), a [`Policy`], and a [`Readiness`];
+//! - a [`Lease`] is a proof of use. While one is held the workload is not put to sleep. Asking for
+//!   one of a sleeping workload wakes it; any number of requests share one wake;
+//! - a [`ReadyRun`] is the one life of the container that a lease was given for.
+//!
+//! Inside, a pure core decides and a thin runtime carries out; between them and the requests stands
+//! one atomic word. The README tells how they work together, and what they guarantee.
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
+/// The atomics of the warm word, so that its models can put others in their place.
+mod atomics {
+    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+}
+mod core;
+mod error;
+mod lease;
+mod policy;
+mod readiness;
+mod runtime;
+mod shared;
+mod snapshot;
+mod word;
+mod workload;
+
+pub use error::{SleepError, WakeError};
+pub use lease::{Holder, Lease, LeaseKind, ReadyRun};
+pub use policy::{Policy, SleepMethod};
+pub use readiness::{Attempt, NotReady, Readiness, ReadyWhenRunning};
+pub use snapshot::{PhaseName, Snapshot};
+pub use workload::{OrderSlots, Workload, WorkloadSpec};

@@ -1,0 +1,74 @@
+//! How the watcher finds out that a run serves.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use drowse_provider::Details;
+
+/// One attempt to find out whether a container serves.
+///
+/// The watcher decides when to try (see the crate's documentation); an implementation makes one
+/// attempt and says what came of it. It must not retry, and must bound its own time: a connect
+/// attempt by [`Attempt::connect_timeout`], an answer by [`Attempt::answer_timeout`].
+///
+/// Attempts are dropped when they no longer matter: implementations must be cancel safe.
+#[async_trait]
+pub trait Readiness: fmt::Debug + Send + Sync + 'static {
+    /// Tries once. `details` were read in the run that is probed.
+    ///
+    /// # Errors
+    /// [`NotReady`]: whatever the reason, it means "not yet".
+    async fn probe(&self, details: &Details, attempt: Attempt) -> Result<(), NotReady>;
+}
+
+/// What one attempt may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The time since the run was first seen.
+    pub elapsed: Duration,
+}
+
+impl Attempt {
+    /// An attempt this long after the run was first seen.
+    pub fn new(elapsed: Duration) -> Self {
+        Self { elapsed }
+    }
+
+    /// How long a connection may take: 100 ms at first (a lost SYN costs a whole second, so it is
+    /// better to try anew), growing with the run's age to 1 s.
+    pub fn connect_timeout(self) -> Duration {
+        (self.elapsed / 10).clamp(Duration::from_millis(100), Duration::from_secs(1))
+    }
+
+    /// How long the application may take to answer: 10 s. It may be busy starting, and a second
+    /// probe beside the first would only add to its work.
+    pub fn answer_timeout(self) -> Duration {
+        Duration::from_secs(10)
+    }
+}
+
+/// Why an attempt found it not ready, in words for the person who waits: a lower-case fragment.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct NotReady {
+    reason: String,
+}
+
+impl NotReady {
+    /// Not ready, for this reason.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
+}
+
+/// A workload without an application to ask: ready as soon as its run is seen.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadyWhenRunning;
+
+#[async_trait]
+impl Readiness for ReadyWhenRunning {
+    async fn probe(&self, _details: &Details, _attempt: Attempt) -> Result<(), NotReady> {
+        Ok(())
+    }
+}

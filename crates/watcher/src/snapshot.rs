@@ -1,0 +1,74 @@
+//! What a workload is doing, for those who look on.
+
+use std::{fmt, time::Duration};
+
+use drowse_provider::RunId;
+use tokio::time::Instant;
+
+/// The states of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PhaseName {
+    /// Its engine has not been read yet.
+    Unread,
+    /// Stopped or paused, and can be woken.
+    Asleep,
+    /// A start was ordered, or its engine is restarting it.
+    Starting,
+    /// It runs, and has not answered yet.
+    Probing,
+    /// It runs, and was observed to serve.
+    Ready,
+    /// Being put to sleep.
+    Stopping,
+    /// A start was refused or the process ended; no new start until the back-off ends.
+    Failed,
+    /// There is no such container.
+    Gone,
+}
+
+impl PhaseName {
+    /// The lower-case word that logs, tables and JSON use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unread => "unread",
+            Self::Asleep => "asleep",
+            Self::Starting => "starting",
+            Self::Probing => "probing",
+            Self::Ready => "ready",
+            Self::Stopping => "stopping",
+            Self::Failed => "failed",
+            Self::Gone => "gone",
+        }
+    }
+}
+
+impl fmt::Display for PhaseName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+/// What a workload is doing at one moment, and why.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// Its state.
+    pub phase: PhaseName,
+    /// Since when.
+    pub since: Instant,
+    /// Why it came to that state, in words: a lower-case fragment.
+    pub reason: String,
+    /// Its present run, if it runs.
+    pub run: Option<RunId>,
+    /// Since when its engine has been out of reach, if it is.
+    pub engine_lost_since: Option<Instant>,
+    /// How many requests wait for it to wake.
+    pub waiting: usize,
+    /// What the last attempt to use it met, while it is not ready.
+    pub last_error: Option<String>,
+    /// How long the last wake took, from the start order to ready.
+    pub last_wake_took: Option<Duration>,
+    /// When it will be looked at for idleness next.
+    pub next_idle_check: Option<Instant>,
+}

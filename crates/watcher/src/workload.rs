@@ -1,0 +1,367 @@
+//! The handle of a workload: what the gateway and the program hold.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use drowse_provider::{Deadline, Provider};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Holder, Lease, LeaseKind, PhaseName, Policy, Readiness, ReadyRun, SleepError, Snapshot,
+    WakeError,
+    core::AskId,
+    lease::HolderSlot,
+    runtime::{Ask, Command, LeaseRequest, Runtime, SleepNow, Withdrawn},
+    shared::Shared,
+};
+
+/// A bound on the orders that one engine is given at a time; shared by its workloads, fair.
+#[derive(Clone, Debug)]
+pub struct OrderSlots(pub(crate) Arc<Semaphore>);
+
+impl OrderSlots {
+    /// At most `orders` at a time (4 is a good number for one machine).
+    pub fn new(orders: usize) -> Self {
+        Self(Arc::new(Semaphore::new(orders.max(1))))
+    }
+}
+
+impl Default for OrderSlots {
+    fn default() -> Self {
+        Self::new(4)
+    }
+}
+
+/// What a workload is made of.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct WorkloadSpec {
+    /// Its name in logs, lists and commands.
+    pub name: String,
+    /// Its container.
+    pub provider: Arc<dyn Provider>,
+    /// How it is found out that it serves.
+    pub readiness: Arc<dyn Readiness>,
+    /// How it sleeps and wakes.
+    pub policy: Policy,
+    /// The engine's bound on orders.
+    pub slots: OrderSlots,
+}
+
+impl WorkloadSpec {
+    /// A workload with the default bound on orders, of its own.
+    pub fn new(
+        name: impl Into<String>,
+        provider: Arc<dyn Provider>,
+        readiness: Arc<dyn Readiness>,
+        policy: Policy,
+    ) -> Self {
+        Self { name: name.into(), provider, readiness, policy, slots: OrderSlots::default() }
+    }
+
+    /// Sharing its engine's bound on orders.
+    #[must_use]
+    pub fn with_slots(mut self, slots: OrderSlots) -> Self {
+        self.slots = slots;
+        self
+    }
+}
+
+/// A workload: what sleeps and wakes as one. A cheap handle; clones are the same workload.
+///
+/// Its task ends with [`close`](Self::close) or when the last handle is dropped; the container is
+/// left as it is.
+#[derive(Clone)]
+pub struct Workload(Arc<Inner>);
+
+struct Inner {
+    name: String,
+    shared: Arc<Shared>,
+    provider: Arc<dyn Provider>,
+    holders: Arc<Holders>,
+    snapshot: watch::Receiver<Snapshot>,
+    /// Bounded: when it is full, whoever asks waits for a place, at most to their deadline.
+    commands: mpsc::Sender<Command>,
+    withdrawn: Arc<Withdrawn>,
+    upstream_failed: Arc<Notify>,
+    closing: CancellationToken,
+    task: Mutex<Option<JoinHandle<()>>>,
+    last_ask: AtomicU64,
+}
+
+/// Everybody who holds leases, or ever did under a name of their own.
+#[derive(Default)]
+struct Holders(Mutex<Vec<Holder>>);
+
+impl Holders {
+    fn get(&self, name: &str) -> Holder {
+        let mut holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = holders.iter().find(|holder| holder.name() == name) {
+            return known.clone();
+        }
+        let new = Holder(Arc::new(HolderSlot { name: name.to_owned(), held: AtomicU32::new(0) }));
+        holders.push(new.clone());
+        new
+    }
+
+    fn holding(&self) -> Vec<(String, u32)> {
+        let holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        holders
+            .iter()
+            .map(|holder| (holder.name().to_owned(), holder.held()))
+            .filter(|(_, held)| *held > 0)
+            .collect()
+    }
+}
+
+/// Commands on their way to the task of one workload.
+const COMMANDS: usize = 16;
+
+/// What a request waits beyond its own deadline for its answer, which the task gives at the
+/// deadline.
+const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+
+impl Workload {
+    /// Starts to manage a container: reads its state, adopts it if it runs (as in use, for one idle
+    /// time), and follows what happens to it. Must be called within a tokio runtime.
+    pub fn spawn(spec: WorkloadSpec) -> Self {
+        let shared = Arc::new(Shared::new(Instant::now()));
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let (snapshots, snapshot) = watch::channel(Snapshot {
+            phase: PhaseName::Unread,
+            since: Instant::now(),
+            reason: "its engine has not been read yet".to_owned(),
+            run: None,
+            engine_lost_since: None,
+            waiting: 0,
+            last_error: None,
+            last_wake_took: None,
+            next_idle_check: None,
+        });
+        let holders = Arc::new(Holders::default());
+        let upstream_failed = Arc::new(Notify::new());
+        let withdrawn = Arc::new(Withdrawn::default());
+        let closing = CancellationToken::new();
+        let runtime = Runtime {
+            name: spec.name.clone(),
+            shared: Arc::clone(&shared),
+            provider: Arc::clone(&spec.provider),
+            readiness: spec.readiness,
+            policy: spec.policy,
+            slots: spec.slots,
+            commands: received,
+            withdrawn: Arc::clone(&withdrawn),
+            upstream_failed: Arc::clone(&upstream_failed),
+            snapshots,
+            holders: Box::new({
+                let holders = Arc::clone(&holders);
+                move || holders.holding()
+            }),
+            closing: closing.clone(),
+        };
+        let task = tokio::spawn(runtime.run());
+        Self(Arc::new(Inner {
+            name: spec.name,
+            shared,
+            provider: spec.provider,
+            holders,
+            snapshot,
+            commands,
+            withdrawn,
+            upstream_failed,
+            closing,
+            task: Mutex::new(Some(task)),
+            last_ask: AtomicU64::new(0),
+        }))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its container.
+    pub fn provider(&self) -> &Arc<dyn Provider> {
+        &self.0.provider
+    }
+
+    /// A holder of leases on this workload. Holders of the same name are the same.
+    pub fn holder(&self, name: &str) -> Holder {
+        self.0.holders.get(name)
+    }
+
+    /// A lease, if the workload is ready: the warm path. One atomic operation and the holder's
+    /// counter.
+    pub fn try_lease(&self, holder: &Holder, kind: LeaseKind) -> Option<Lease> {
+        self.0
+            .shared
+            .word
+            .take()
+            .then(|| Lease::counted(Arc::clone(&self.0.shared), holder.clone(), kind))
+    }
+
+    /// A lease, waking the workload if it sleeps. Joins the wake in flight if there is one: any
+    /// number of callers cost one start. Answers by `deadline`.
+    ///
+    /// Cancel safe: dropping the future withdraws this request and not the wake, which belongs to
+    /// the workload.
+    ///
+    /// # Errors
+    /// [`WakeError`]: each variant says when. A passive request of a workload that is not ready gets
+    /// `Asleep` at once.
+    pub async fn lease(
+        &self,
+        holder: &Holder,
+        kind: LeaseKind,
+        deadline: Deadline,
+    ) -> Result<Lease, WakeError> {
+        loop {
+            if let Some(lease) = self.try_lease(holder, kind) {
+                return Ok(lease);
+            }
+            if kind == LeaseKind::Passive {
+                return Err(WakeError::Asleep);
+            }
+            let (answer, answered) = oneshot::channel();
+            let id = self.next_ask();
+            let request = LeaseRequest { holder: holder.clone(), kind, answer };
+            let ask = Command::Ask(Box::new(Ask { id, deadline: deadline.at(), request }));
+            let mut withdrawal = Withdrawal { to: Some(&self.0.withdrawn), id };
+            let asked = async {
+                self.0.commands.send(ask).await.map_err(|_| WakeError::Closed)?;
+                Ok(answered.await)
+            };
+            let answer = timeout_at(deadline.at() + ANSWER_MARGIN, asked).await;
+            match answer {
+                Ok(Ok(Ok(answer))) => {
+                    withdrawal.to = None;
+                    return answer;
+                }
+                Ok(Err(closed)) => {
+                    withdrawal.to = None;
+                    return Err(closed);
+                }
+                // The task began anew: ask it again, within the same deadline.
+                Ok(Ok(Err(_))) if !deadline.has_passed() => {
+                    withdrawal.to = None;
+                    if self.0.closing.is_cancelled() {
+                        return Err(WakeError::Closed);
+                    }
+                }
+                Ok(Ok(Err(_))) | Err(_) => {
+                    return Err(WakeError::Timeout {
+                        after: deadline.duration(),
+                        phase: self.snapshot().phase,
+                        reason: "its task did not answer".to_owned(),
+                    });
+                }
+            }
+        }
+    }
+
+    /// Says that the upstream of `run` refused, was unreachable or closed early: takes the workload
+    /// out of ready at once, until one read and one probe have shown how it is. Of an earlier run:
+    /// ignored. What fails again within a second of having passed its probe is probed after a pause,
+    /// which grows to a second: any number of reports cost few engine calls.
+    pub fn upstream_failed(&self, run: &ReadyRun) {
+        self.0.shared.report_failed(run.epoch);
+        self.0.upstream_failed.notify_one();
+    }
+
+    /// Puts it to sleep without waiting for its idle time; returns when it is asleep. Cancel safe:
+    /// dropping the future does not withdraw an order.
+    ///
+    /// # Errors
+    /// `InUse` while leases are held or waited for; `Timeout` at the deadline.
+    pub async fn sleep_now(&self, deadline: Deadline) -> Result<(), SleepError> {
+        let (answer, answered) = oneshot::channel();
+        let id = self.next_ask();
+        let command = Command::SleepNow(Box::new(SleepNow { id, deadline: deadline.at(), answer }));
+        let mut withdrawal = Withdrawal { to: Some(&self.0.withdrawn), id };
+        let asked = async {
+            self.0.commands.send(command).await.map_err(|_| SleepError::Closed)?;
+            answered.await.map_err(|_| SleepError::Closed)?
+        };
+        let answer = timeout_at(deadline.at() + ANSWER_MARGIN, asked).await;
+        if let Ok(answer) = answer {
+            withdrawal.to = None;
+            answer
+        } else {
+            let reason = "its task did not answer".to_owned();
+            Err(SleepError::Timeout { after: deadline.duration(), reason })
+        }
+    }
+
+    /// Changes its policy from now on. Cancel safe: dropping the future changes nothing.
+    pub async fn set_policy(&self, policy: Policy) {
+        // An error says that it is closed: nothing is left to have a policy.
+        drop(self.0.commands.send(Command::SetPolicy(Box::new(policy))).await);
+    }
+
+    /// What it is doing, and each change of that. A level: a slow reader sees the latest.
+    pub fn watch(&self) -> watch::Receiver<Snapshot> {
+        self.0.snapshot.clone()
+    }
+
+    /// What it is doing.
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.snapshot.borrow().clone()
+    }
+
+    /// How many leases are held.
+    pub fn leases(&self) -> u32 {
+        self.0.shared.word.look().leases()
+    }
+
+    /// The holders that hold leases now, with how many.
+    pub fn held_by(&self) -> Vec<(String, u32)> {
+        self.0.holders.holding()
+    }
+
+    /// Ends the management: waiters get `Closed`, an order in flight is waited for (its engine has
+    /// taken it), the container is left as it is. Idempotent; of several calls at once, one waits.
+    pub async fn close(&self) {
+        self.0.closing.cancel();
+        let task = self.0.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            // It catches its own panics; an error could only say that it was aborted.
+            drop(task.await);
+        }
+    }
+
+    fn next_ask(&self) -> AskId {
+        AskId(self.0.last_ask.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Workload {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Workload").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+/// Tells the task, when it is dropped, that nobody waits any longer. Drop the way to be answered
+/// before: the task may see this before it sees the request.
+struct Withdrawal<'a> {
+    to: Option<&'a Withdrawn>,
+    id: AskId,
+}
+
+impl Drop for Withdrawal<'_> {
+    fn drop(&mut self) {
+        if let Some(withdrawn) = self.to {
+            withdrawn.add(self.id);
+        }
+    }
+}

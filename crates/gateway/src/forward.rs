@@ -1,0 +1,124 @@
+//! To the upstream and back: sending a request, and what becomes of it when the upstream fails.
+
+use std::{sync::Arc, time::Duration};
+
+use drowse_provider::Deadline;
+use drowse_watcher::{Lease, ReadyRun};
+use http::{Response, StatusCode, Version, request::Parts};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use tokio::time::sleep;
+
+use crate::{
+    authority,
+    body::{Download, Payload, ResponseBody},
+    handler::Exchange,
+    headers, hold,
+    problem::{Problem, Reason},
+    send::{Answered, Failure, Request, send},
+    tunnel,
+};
+
+/// How often a request is sent at most, in all its attempts. One that ends the application must not
+/// end it again and again.
+const MAX_SENT: u32 = 2;
+
+/// The pauses between attempts of a request of which nothing was sent: the first follows at once.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Sends a request that has its lease, and returns the answer's head; its body follows by itself.
+/// `deadline`: until when it is held if the upstream turns out to be gone; by default the route's
+/// hold, from then on.
+pub(crate) async fn forward(
+    exchange: Exchange,
+    mut parts: Parts,
+    payload: Payload,
+    lease: Lease,
+    deadline: Option<Deadline>,
+) -> Response<ResponseBody> {
+    let peer = &exchange.context.peer_headers;
+    let upgrade = headers::prepare_request(&mut parts.headers, &exchange.host, peer);
+    let client = parts.extensions.remove::<OnUpgrade>().filter(|_| upgrade.is_some());
+    parts.extensions.clear();
+    parts.version = Version::HTTP_11;
+    authority::make_origin_form(&mut parts.uri);
+
+    let run = lease.run();
+    let request = Request::new(parts, payload);
+    let sent = match send(&exchange, &run, request, lease).await {
+        Ok(answered) => Ok(answered),
+        // Rare, and large: not part of every connection's memory.
+        Err(failure) => Box::pin(send_again(&exchange, run, failure, deadline)).await,
+    };
+    match sent {
+        Ok(answered) => pass_on(&exchange, answered, client),
+        Err(answer) => *answer,
+    }
+}
+
+/// Reports what failed, waits until the workload is ready again, and sends the request again if it
+/// may be: until its deadline if nothing of it was sent, once more if something was.
+async fn send_again(
+    exchange: &Exchange,
+    mut run: Arc<ReadyRun>,
+    mut failure: Failure,
+    deadline: Option<Deadline>,
+) -> Result<Answered, Box<Response<ResponseBody>>> {
+    let deadline = deadline.unwrap_or_else(|| hold::deadline(exchange));
+    let workload = exchange.workload();
+    let mut pause = Duration::ZERO;
+    let mut sent = 0;
+    loop {
+        if failure.condemns_the_run {
+            let error = &failure.problem.detail;
+            tracing::debug!(
+                workload = workload.name(),
+                epoch = run.epoch,
+                error,
+                "upstream failed"
+            );
+            workload.upstream_failed(&run);
+        }
+        sent += u32::from(failure.was_sent);
+        let request = match failure.again {
+            Some(request) if sent < MAX_SENT && deadline.remaining() > pause => request,
+            _ => return Err(Box::new(failure.problem.into_response())),
+        };
+        sleep(pause).await;
+        pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+
+        let lease = hold::lease(exchange, request.head(), deadline).await?;
+        run = lease.run();
+        failure = match send(exchange, &run, request, lease).await {
+            Ok(answered) => return Ok(answered),
+            Err(failure) => failure,
+        };
+    }
+}
+
+/// The client's answer: streamed as it comes.
+fn pass_on(
+    exchange: &Exchange,
+    answered: Answered,
+    client: Option<OnUpgrade>,
+) -> Response<ResponseBody> {
+    let Answered { mut response, connection, usage } = answered;
+    let workload = exchange.workload().name();
+    let status = response.status();
+    tracing::debug!(workload, route = exchange.spec().name, %status, "answered");
+
+    *response.version_mut() = Version::HTTP_11;
+    if status != StatusCode::SWITCHING_PROTOCOLS {
+        headers::prepare_response(response.headers_mut(), false);
+        return response
+            .map(|body: Incoming| ResponseBody::Streamed(Download::new(body, connection, usage)));
+    }
+    let Some(client) = client else {
+        let detail = format!("{workload} switched protocols without being asked to.");
+        return Problem::new(Reason::UpstreamFailed, detail).into_response();
+    };
+    let upstream = hyper::upgrade::on(&mut response);
+    tunnel::start(&exchange.context, client, upstream, connection, usage);
+    headers::prepare_response(response.headers_mut(), true);
+    response.map(|_| ResponseBody::empty())
+}

@@ -1,0 +1,47 @@
+//! The data plane of drowse: routes requests to workloads, and holds them while a workload wakes.
+//!
+//! Three nouns carry everything:
+//!
+//! - a [`Route`] says which requests (hosts, path) belong to which workload, and which address of
+//!   its container is dialled ([`upstream`]);
+//! - a [`RouteTable`] finds the most specific route for a request;
+//! - a [`Gateway`] serves connections by the present table. Each request holds a lease on its
+//!   workload until its last byte is through in both directions.
+//!
+//! The way of a request: `listener -> table -> lease -> upstream -> answer`. On the warm path, a
+//! ready workload's, taking the lease is one atomic operation. Otherwise the request is held until
+//! the workload is ready or its deadline passes; a browser's navigation gets a waiting page instead.
+
+mod authority;
+mod body;
+mod dial;
+mod forward;
+mod gateway;
+mod handler;
+mod headers;
+mod hold;
+mod negotiate;
+mod options;
+mod own;
+mod page;
+mod pattern;
+mod pool;
+mod problem;
+mod readiness;
+mod route;
+mod send;
+mod table;
+mod tunnel;
+pub mod upstream;
+
+pub use gateway::Gateway;
+pub use options::GatewayOptions;
+pub use pattern::{HostPattern, HostPatternError, PathPrefix, PathPrefixError};
+pub use readiness::HttpReadiness;
+pub use route::{PassiveRule, Route, RouteSpec};
+pub use table::{RouteConflict, RouteTable};
+pub use upstream::{Chooser, NoUpstream, Target, Upstream, UpstreamPolicy, Vantage};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct ReadmeExamples;

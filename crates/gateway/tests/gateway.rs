@@ -1,0 +1,30 @@
+//! The gateway over real sockets: an application in this process, a scripted engine that says
+//! whether it runs, and clients that behave and misbehave.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that meets one has failed"
+)]
+
+#[path = "gateway/application.rs"]
+mod application;
+#[path = "gateway/client.rs"]
+mod client;
+#[path = "gateway/site.rs"]
+mod site;
+
+#[path = "gateway/holding.rs"]
+mod holding;
+#[path = "gateway/leases.rs"]
+mod leases;
+#[path = "gateway/messages.rs"]
+mod messages;
+#[path = "gateway/page.rs"]
+mod page;
+#[path = "gateway/routing.rs"]
+mod routing;
+#[path = "gateway/shutdown.rs"]
+mod shutdown;
+#[path = "gateway/upstreams.rs"]
+mod upstreams;

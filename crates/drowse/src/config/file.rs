@@ -1,0 +1,454 @@
+//! From the text of a configuration file to a [`Config`], with every mistake that is in it.
+
+mod container;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    net::SocketAddr,
+    path::Path,
+    time::Duration,
+};
+
+use drowse_gateway::{HostPattern, PathPrefix};
+
+use super::{
+    Config, ContainerConfig, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig, Origin,
+    PROCESS_ENGINE, Problem, Problems, ROUTE_KEYS, RouteSettings, Settings, Source, WORKLOAD_KEYS,
+    WorkloadConfig, duration, tree,
+    tree::{Key, Node, Place, Value},
+    unknown,
+};
+
+/// More than any configuration: who names a disk image by mistake is told so.
+const LARGEST_FILE: u64 = 4 << 20;
+
+/// A file that was read without an error.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) source: Source,
+}
+
+/// Reads the file. Nothing else is opened, started or changed.
+///
+/// # Errors
+/// All mistakes, each with its place, as a text to show.
+pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
+    let text =
+        read(path).map_err(|error| format!("error: cannot read {}: {error}\n", path.display()))?;
+    let source = Source { path: path.to_owned(), text };
+    let mut problems = Problems::default();
+    match interpret(&source.text, &mut problems) {
+        Some(config) if !problems.has_errors() => Ok(Loaded { config, source }),
+        _ => Err(problems.render(Some(&source))),
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > LARGEST_FILE {
+        return Err(io::Error::other("it is larger than 4 MiB"));
+    }
+    Ok(text)
+}
+
+/// Reads the text; `None` if it is not even YAML.
+fn interpret(text: &str, problems: &mut Problems) -> Option<Config> {
+    let root = match tree::parse(text) {
+        Ok(root) => root,
+        Err(error) => {
+            problems.push(Problem { place: error.place, ..Problem::error(error.message) });
+            return None;
+        }
+    };
+    Some(Reader { problems }.config(&root))
+}
+
+/// A configuration from a text, for the tests of those who use one.
+#[cfg(test)]
+pub(crate) fn from_text(text: &str) -> Result<Config, String> {
+    let source = Source { path: "drowse.yaml".into(), text: text.to_owned() };
+    let mut problems = Problems::default();
+    match interpret(&source.text, &mut problems) {
+        Some(config) if !problems.has_errors() => Ok(config),
+        _ => Err(problems.render(Some(&source))),
+    }
+}
+
+/// Walks the tree and notes every mistake; what cannot be read is left out.
+struct Reader<'a> {
+    problems: &'a mut Problems,
+}
+
+const TOP_KEYS: &[&str] = &["listen", "shutdown_grace", "engines", "defaults", "workloads"];
+const ENGINE_KEYS: &[&str] = &["docker"];
+const DOCKER_KEYS: &[&str] = &["url"];
+
+impl Reader<'_> {
+    fn error(&mut self, place: &Place, message: impl Into<String>) {
+        self.problems.push(Problem::error(message).at(place));
+    }
+
+    fn config(&mut self, root: &Node) -> Config {
+        let mut config = Config {
+            listen: Vec::new(),
+            shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
+            engines: Vec::new(),
+            defaults: Settings::default(),
+            workloads: Vec::new(),
+        };
+        let mut engines = None;
+        let mut workloads = None;
+        for (key, value) in self.mapping(root, "the configuration") {
+            match key.name.as_str() {
+                "listen" => config.listen = self.listen(value),
+                "shutdown_grace" => {
+                    if let Some(grace) = self.duration(value) {
+                        config.shutdown_grace = grace;
+                    }
+                }
+                "engines" => engines = Some(value),
+                "defaults" => config.defaults = self.defaults(value),
+                "workloads" => workloads = Some(value),
+                other => self.error(&key.place, unknown("key", other, TOP_KEYS)),
+            }
+        }
+        // Workloads name engines, wherever these stand in the file.
+        config.engines = match engines {
+            Some(node) => self.engines(node),
+            None => vec![EngineConfig::default_docker()],
+        };
+        if let Some(node) = workloads {
+            config.workloads = self.workloads(node, &config.engines);
+        }
+        config
+    }
+
+    fn listen(&mut self, node: &Node) -> Vec<SocketAddr> {
+        let mut addresses = Vec::new();
+        for item in items(node) {
+            let Some(text) = self.text(item, "an address such as `127.0.0.1:8080`") else {
+                continue;
+            };
+            match parse_listen(text) {
+                Ok(address) if addresses.contains(&address) => {
+                    self.error(&item.place, format!("`{address}` is given twice"));
+                }
+                Ok(address) => addresses.push(address),
+                Err(why) => self.error(&item.place, why),
+            }
+        }
+        addresses
+    }
+
+    fn engines(&mut self, node: &Node) -> Vec<EngineConfig> {
+        let mut engines = Vec::new();
+        for (key, value) in self.mapping(node, "the engines, each by its name,") {
+            self.name(key, "an engine's name");
+            if key.name == PROCESS_ENGINE {
+                let why = "this name is taken: processes need no engine in the configuration";
+                self.error(&key.place, why);
+            }
+            let mut url = None;
+            let entries = self.mapping(value, "the engine's kind, such as `docker: URL`,");
+            if entries.is_empty() && matches!(value.value, Value::Map(_)) {
+                self.error(&key.place, "the engine's kind is missing: `docker: URL` is expected");
+            }
+            for (kind, value) in entries {
+                match kind.name.as_str() {
+                    "docker" => url = self.docker(value),
+                    "proxmox" => self.error(
+                        &kind.place,
+                        "this build has no Proxmox engine: it knows `docker` (Docker and Podman)",
+                    ),
+                    other => self.error(&kind.place, unknown("kind of engine", other, ENGINE_KEYS)),
+                }
+            }
+            engines.push(EngineConfig {
+                name: key.name.clone(),
+                url,
+                place: Some(value.place.clone()),
+            });
+        }
+        engines
+    }
+
+    /// A Docker endpoint: its URL, or a mapping with it.
+    fn docker(&mut self, node: &Node) -> Option<String> {
+        let Value::Map(entries) = &node.value else {
+            let expected = "a URL such as `unix:///var/run/docker.sock`";
+            return self.text(node, expected).map(str::to_owned);
+        };
+        let mut url = None;
+        for (key, value) in entries {
+            match key.name.as_str() {
+                "url" => url = self.text(value, "a URL").map(str::to_owned),
+                other => self.error(&key.place, unknown("key", other, DOCKER_KEYS)),
+            }
+        }
+        if url.is_none() {
+            self.error(&node.place, "`url` is missing");
+        }
+        url
+    }
+
+    fn defaults(&mut self, node: &Node) -> Settings {
+        let mut settings = Settings::default();
+        for (key, value) in self.mapping(node, "the defaults of all workloads") {
+            if !self.set(WORKLOAD_KEYS, &mut settings, key, value) {
+                self.error(&key.place, unknown("key", &key.name, &names(WORKLOAD_KEYS, &[])));
+            }
+        }
+        settings
+    }
+
+    fn workloads(&mut self, node: &Node, engines: &[EngineConfig]) -> Vec<WorkloadConfig> {
+        let mut workloads: Vec<WorkloadConfig> = Vec::new();
+        let mut taken: BTreeMap<Claim, String> = BTreeMap::new();
+        for (key, value) in self.mapping(node, "the workloads, each by its name,") {
+            self.name(key, "a workload's name");
+            let Some(workload) = self.workload(key, value, engines) else { continue };
+            // Two workloads on one container would be two idle timers: one would stop it under the
+            // other's requests.
+            if let ContainerConfig::OnEngine { engine, reference } = &workload.container
+                && let Some(other) = workloads.iter().find(|other| {
+                    matches!(&other.container, ContainerConfig::OnEngine { engine: e, reference: r }
+                        if e == engine && r == reference)
+                })
+            {
+                let message = format!(
+                    "`{}` and `{}` are the same container, `{reference}` on engine `{engine}`: make \
+                     it one workload with several routes",
+                    other.name, workload.name,
+                );
+                self.error(&key.place, message);
+                continue;
+            }
+            for (claim, place) in claims(&workload) {
+                let (host, path) = &claim;
+                if let Some(owner) = taken.get(&claim) {
+                    let why = format!("`{host}{path}` is taken by workload `{owner}` already");
+                    self.error(place, why);
+                } else {
+                    taken.insert(claim, workload.name.clone());
+                }
+            }
+            workloads.push(workload);
+        }
+        workloads
+    }
+
+    fn workload(
+        &mut self,
+        key: &Key,
+        node: &Node,
+        engines: &[EngineConfig],
+    ) -> Option<WorkloadConfig> {
+        let mut settings = Settings::default();
+        let mut container = None;
+        let mut container_given = false;
+        let mut routes = None;
+        let Value::Map(entries) = &node.value else {
+            self.mapping(node, "a workload");
+            return None;
+        };
+        for (key, value) in entries {
+            match key.name.as_str() {
+                "container" => {
+                    container_given = true;
+                    container = self.container(key, value, engines);
+                }
+                "routes" => routes = Some(self.routes(value)),
+                _ if self.set(WORKLOAD_KEYS, &mut settings, key, value) => {}
+                other => {
+                    let known = names(WORKLOAD_KEYS, &["container", "routes"]);
+                    self.error(&key.place, unknown("key", other, &known));
+                }
+            }
+        }
+        if !container_given {
+            let why = "`container` is missing: say what sleeps, such as `container: {name: db}`";
+            self.error(&key.place, why);
+        }
+        // Nobody can be asked where a process listens.
+        if let Some(ContainerConfig::Process(_)) = container {
+            for route in routes.iter().flatten().filter(|route| route.port.is_none()) {
+                let place = route.hosts.as_ref().map_or(&key.place, |hosts| match &hosts.origin {
+                    Origin::File(place) => place,
+                    Origin::Label(_) => &key.place,
+                });
+                let place = place.clone();
+                self.error(&place, "`port` is missing: say where the process listens");
+            }
+        }
+        Some(WorkloadConfig {
+            name: key.name.clone(),
+            place: key.place.clone(),
+            container: container?,
+            settings,
+            routes,
+        })
+    }
+
+    fn routes(&mut self, node: &Node) -> Vec<RouteSettings> {
+        let Value::List(items) = &node.value else {
+            let why = format!(
+                "expected a list of routes, such as `[{{host: app.example.com}}]`, found {}",
+                node.value.kind()
+            );
+            self.error(&node.place, why);
+            return Vec::new();
+        };
+        let mut routes = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let mut route = RouteSettings { name: index.to_string(), ..RouteSettings::default() };
+            for (key, value) in self.mapping(item, "a route, such as `{host: app.example.com}`,") {
+                if !self.set(ROUTE_KEYS, &mut route, key, value) {
+                    self.error(&key.place, unknown("key", &key.name, &names(ROUTE_KEYS, &[])));
+                }
+            }
+            if route.hosts.is_none() && matches!(item.value, Value::Map(_)) {
+                // A host that could not be read has been complained about already.
+                if item_has_no(item, "host") {
+                    self.error(&item.place, "`host` is missing: a route needs one");
+                }
+                continue;
+            }
+            routes.push(route);
+        }
+        routes
+    }
+
+    /// Sets the field that `key` names; `false` if no definition knows it.
+    fn set<T>(
+        &mut self,
+        definitions: &[Definition<T>],
+        target: &mut T,
+        key: &Key,
+        value: &Node,
+    ) -> bool {
+        let Some(definition) = definitions.iter().find(|known| known.name == key.name) else {
+            return false;
+        };
+        let text = match &value.value {
+            Value::List(items) if !items.is_empty() && definition.several => {
+                let parts: Option<Vec<_>> =
+                    items.iter().map(|item| self.item(item, definition.expected)).collect();
+                parts.map(|parts| parts.join(","))
+            }
+            _ => self.text(value, definition.expected).map(str::to_owned),
+        };
+        if let Some(text) = text
+            && let Err(why) = (definition.set)(target, &text, Origin::File(value.place.clone()))
+        {
+            self.error(&value.place, why);
+        }
+        true
+    }
+
+    /// One of several, which are put together with commas.
+    fn item<'n>(&mut self, node: &'n Node, expected: &str) -> Option<&'n str> {
+        let text = self.text(node, expected)?;
+        if text.contains(',') {
+            self.error(&node.place, format!("`{text}`: an item of a list cannot have a comma"));
+            return None;
+        }
+        Some(text)
+    }
+
+    fn duration(&mut self, node: &Node) -> Option<Duration> {
+        let text = self.text(node, "a duration such as `30s`")?;
+        duration::parse(text).map_err(|why| self.error(&node.place, why)).ok()
+    }
+
+    fn text<'n>(&mut self, node: &'n Node, expected: &str) -> Option<&'n str> {
+        if let Value::Text(text) = &node.value {
+            return Some(text);
+        }
+        self.error(&node.place, format!("expected {expected}, found {}", node.value.kind()));
+        None
+    }
+
+    fn mapping<'n>(&mut self, node: &'n Node, what: &str) -> &'n [(Key, Node)] {
+        if let Value::Map(entries) = &node.value {
+            return entries;
+        }
+        let what = what.trim_end_matches(',');
+        self.error(&node.place, format!("{what}: expected a mapping, found {}", node.value.kind()));
+        &[]
+    }
+
+    fn name(&mut self, key: &Key, what: &str) {
+        if let Err(why) = check_name(&key.name) {
+            self.error(&key.place, format!("`{}` cannot be {what}: {why}", key.name));
+        }
+    }
+}
+
+/// Names go into tables, logs and commands.
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.is_empty() || name.len() > 128 || !name.chars().all(good) || name.starts_with('-') {
+        return Err("letters, digits, `-`, `_` and `.` are expected");
+    }
+    Ok(())
+}
+
+/// Reads an address to listen on.
+///
+/// # Errors
+/// What is wrong, and what to write: a lower-case fragment.
+pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let hint = match text.strip_prefix(':').map(str::parse::<u16>) {
+            Some(Ok(port)) => format!("`0.0.0.0:{port}` for all interfaces, or `127.0.0.1:{port}`"),
+            _ => match text.parse::<u16>() {
+                Ok(port) => format!("`127.0.0.1:{port}`, or `0.0.0.0:{port}` for all interfaces"),
+                Err(_) => "an IP address and a port, such as `127.0.0.1:8080`".to_owned(),
+            },
+        };
+        format!("`{text}` is no address to listen on: expected {hint}")
+    })
+}
+
+/// A host and path that a route wants for itself.
+type Claim = (HostPattern, PathPrefix);
+
+/// What a workload claims, and where it says so.
+fn claims(workload: &WorkloadConfig) -> impl Iterator<Item = (Claim, &Place)> {
+    workload.routes.iter().flatten().flat_map(move |route| {
+        let path = route.path.as_ref().map_or_else(PathPrefix::root, |path| path.value.clone());
+        route.hosts.iter().flat_map(move |hosts| {
+            let place = match &hosts.origin {
+                Origin::File(place) => place,
+                Origin::Label(_) => &workload.place,
+            };
+            let path = path.clone();
+            hosts.value.iter().map(move |host| ((host.clone(), path.clone()), place))
+        })
+    })
+}
+
+fn items(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::List(items) => items,
+        _ => std::slice::from_ref(node),
+    }
+}
+
+fn item_has_no(node: &Node, name: &str) -> bool {
+    match &node.value {
+        Value::Map(entries) => entries.iter().all(|(key, _)| key.name != name),
+        _ => false,
+    }
+}
+
+fn names<T>(definitions: &[Definition<T>], first: &[&'static str]) -> Vec<&'static str> {
+    first.iter().copied().chain(definitions.iter().map(|definition| definition.name)).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,284 @@
+use drowse_provider::Reference;
+
+use super::{from_text as read_text, *};
+
+#[test]
+fn the_documented_shape_is_read() {
+    let config = read_text(
+        r#"
+listen: [127.0.0.1:8080, "[::1]:8080"]
+shutdown_grace: 5s
+engines:
+  home: { docker: "unix:///var/run/docker.sock" }
+  other: { docker: { url: "tcp://10.0.0.2:2375" } }
+defaults: { idle: 15m, wake_timeout: 2m, sleep: stop }
+workloads:
+  wiki:
+    container: { engine: home, name: wiki }
+    idle: 1h30m
+    stop_signal: SIGINT
+    routes: [{ host: wiki.example.com, port: 80 }, { host: [a.example, b.example], path: /wiki }]
+  db:
+    container: { engine: other, id: 0123abc }
+  web:
+    container: { engine: home, project: shop, service: web }
+  local:
+    container: { process: { command: [node, app.js, 8080], cwd: /srv, env: { PORT: 8080, A: "" } } }
+    routes: []
+"#,
+    )
+    .unwrap();
+    assert_eq!(config.listen.len(), 2);
+    assert_eq!(config.shutdown_grace, Duration::from_secs(5));
+    assert_eq!(config.engines[1].url.as_deref(), Some("tcp://10.0.0.2:2375"));
+    let [wiki, db, web, local] = config.workloads.as_slice() else { panic!() };
+    assert_eq!(wiki.settings.idle.as_ref().unwrap().value, Duration::from_mins(90));
+    let routes = wiki.routes.as_ref().unwrap();
+    assert_eq!(routes[0].port.as_ref().unwrap().value, 80);
+    let hosts: Vec<_> =
+        routes[1].hosts.as_ref().unwrap().value.iter().map(HostPattern::to_string).collect();
+    assert_eq!(hosts, ["a.example", "b.example"]);
+    assert!(
+        matches!(&db.container, ContainerConfig::OnEngine { engine, reference: Reference::Id(id) }
+        if engine == "other" && id == "0123abc")
+    );
+    assert!(db.routes.is_none());
+    assert!(matches!(&web.container,
+        ContainerConfig::OnEngine { reference: Reference::Service { project, service }, .. }
+        if project == "shop" && service == "web"));
+    assert!(local.routes.as_ref().unwrap().is_empty());
+    let ContainerConfig::Process(process) = &local.container else { panic!() };
+    assert_eq!(process.command, ["node", "app.js", "8080"]);
+    assert_eq!(
+        process.environment,
+        [("PORT".to_owned(), "8080".to_owned()), ("A".to_owned(), String::new())]
+    );
+}
+
+#[test]
+fn an_empty_file_means_the_default_engine() {
+    for text in ["", "# nothing\n", "workloads: {}\n"] {
+        let config = read_text(text).unwrap();
+        assert_eq!(config.engines, [EngineConfig::default_docker()], "{text}");
+    }
+    assert!(read_text("engines: {}").unwrap().engines.is_empty());
+}
+
+#[test]
+fn every_mistake_is_told_at_once_each_with_its_place() {
+    let errors = read_text(
+        r#"lisen: 127.0.0.1:80
+listen: ":8080"
+shutdown_grace: 30
+engines:
+  home: { docker: "unix:///var/run/docker.sock" }
+  pve: { proxmox: { url: "https://pve1:8006" } }
+  bad: {}
+defaults:
+  idel: 15m
+  idle: -5m
+  sleep: [stop]
+workloads:
+  wiki:
+    container: { engine: hme, name: wiki }
+    routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
+    needs: [db]
+  db:
+    idle: 300
+  "a b":
+    container: { engine: home }
+  twin1: { container: { engine: home, name: twin } }
+  twin2: { container: { engine: home, name: /twin } }
+  which: { container: { name: which } }
+  first: { container: { engine: home, name: first }, routes: [{ host: same.example }] }
+  second: { container: { engine: home, name: second }, routes: [{ host: [x.example, Same.example] }] }
+  local:
+    container: { process: { command: node app.js, dir: / }, name: x }
+  mute: { container: { process: { command: [x] } }, routes: [{ host: mute.example }] }
+"#,
+    )
+    .unwrap_err();
+    insta::assert_snapshot!(errors, @r#"
+    error: unknown key `lisen`: did you mean `listen`?
+     --> drowse.yaml:1:1
+      |
+    1 | lisen: 127.0.0.1:80
+      | ^^^^^
+
+    error: `:8080` is no address to listen on: expected `0.0.0.0:8080` for all interfaces, or `127.0.0.1:8080`
+     --> drowse.yaml:2:9
+      |
+    2 | listen: ":8080"
+      |         ^^^^^^^
+
+    error: a duration needs a unit: `30s`, `30m`, `30h` or `30d`
+     --> drowse.yaml:3:17
+      |
+    3 | shutdown_grace: 30
+      |                 ^^
+
+    error: this build has no Proxmox engine: it knows `docker` (Docker and Podman)
+     --> drowse.yaml:6:10
+      |
+    6 |   pve: { proxmox: { url: "https://pve1:8006" } }
+      |          ^^^^^^^
+
+    error: the engine's kind is missing: `docker: URL` is expected
+     --> drowse.yaml:7:3
+      |
+    7 |   bad: {}
+      |   ^^^
+
+    error: unknown key `idel`: did you mean `idle`?
+     --> drowse.yaml:9:3
+      |
+    9 |   idel: 15m
+      |   ^^^^
+
+    error: a duration cannot be negative: `-5m`
+      --> drowse.yaml:10:9
+       |
+    10 |   idle: -5m
+       |         ^^^
+
+    error: expected `stop`, `pause` or `kill`, found a list
+      --> drowse.yaml:11:10
+       |
+    11 |   sleep: [stop]
+       |          ^
+
+    error: unknown engine `hme`: did you mean `home`?
+      --> drowse.yaml:14:26
+       |
+    14 |     container: { engine: hme, name: wiki }
+       |                          ^^^
+
+    error: `http://wiki.example.com` is no host name: leave out the scheme
+      --> drowse.yaml:15:22
+       |
+    15 |     routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
+       |                      ^^^^^^^^^^^^^^^^^^^^^^^^^
+
+    error: `80000` is no port: a number from 1 to 65535 is expected
+      --> drowse.yaml:15:55
+       |
+    15 |     routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
+       |                                                       ^^^^^
+
+    error: `host` is missing: a route needs one
+      --> drowse.yaml:15:64
+       |
+    15 |     routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
+       |                                                                ^
+
+    error: `wiki` is no path prefix: it must begin with `/` and have neither query nor fragment
+      --> drowse.yaml:15:72
+       |
+    15 |     routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
+       |                                                                        ^^^^
+
+    error: unknown key `needs`: expected one of `container`, `routes`, `idle`, `sleep`, `stop_signal`, `stop_timeout`, `wake_timeout`, `start_grace`, `passive_user_agents`, `passive_paths`
+      --> drowse.yaml:16:5
+       |
+    16 |     needs: [db]
+       |     ^^^^^
+
+    error: `container` is missing: say what sleeps, such as `container: {name: db}`
+      --> drowse.yaml:17:3
+       |
+    17 |   db:
+       |   ^^
+
+    error: a duration needs a unit: `300s`, `300m`, `300h` or `300d`
+      --> drowse.yaml:18:11
+       |
+    18 |     idle: 300
+       |           ^^^
+
+    error: `a b` cannot be a workload's name: letters, digits, `-`, `_` and `.` are expected
+      --> drowse.yaml:19:3
+       |
+    19 |   "a b":
+       |   ^^^^^
+
+    error: which container? give exactly one of `name`, `id`, `project` with `service`, or `process`
+      --> drowse.yaml:20:5
+       |
+    20 |     container: { engine: home }
+       |     ^^^^^^^^^
+
+    error: `twin1` and `twin2` are the same container, `twin` on engine `home`: make it one workload with several routes
+      --> drowse.yaml:22:3
+       |
+    22 |   twin2: { container: { engine: home, name: /twin } }
+       |   ^^^^^
+
+    error: on which engine? give `engine`, one of `home`, `pve`, `bad`
+      --> drowse.yaml:23:12
+       |
+    23 |   which: { container: { name: which } }
+       |            ^^^^^^^^^
+
+    error: `same.example/` is taken by workload `first` already
+      --> drowse.yaml:25:73
+       |
+    25 |   second: { container: { engine: home, name: second }, routes: [{ host: [x.example, Same.example] }] }
+       |                                                                         ^
+
+    error: a process has neither engine nor name: give one or the other
+      --> drowse.yaml:27:18
+       |
+    27 |     container: { process: { command: node app.js, dir: / }, name: x }
+       |                  ^^^^^^^
+
+    error: expected a list of the program and its arguments, such as `[node, app.js]`, found text
+      --> drowse.yaml:27:38
+       |
+    27 |     container: { process: { command: node app.js, dir: / }, name: x }
+       |                                      ^^^^^^^^^^^
+
+    error: unknown key `dir`: expected one of `command`, `cwd`, `env`
+      --> drowse.yaml:27:51
+       |
+    27 |     container: { process: { command: node app.js, dir: / }, name: x }
+       |                                                   ^^^
+
+    error: `port` is missing: say where the process listens
+      --> drowse.yaml:28:70
+       |
+    28 |   mute: { container: { process: { command: [x] } }, routes: [{ host: mute.example }] }
+       |                                                                      ^^^^^^^^^^^^
+    "#);
+}
+
+#[test]
+fn what_is_not_yaml_is_shown_where_it_breaks() {
+    insta::assert_snapshot!(read_text("listen: [127.0.0.1:80\nengines: {}\n").unwrap_err(), @r"
+    error: this is not valid YAML: illegal placement of ':' indicator
+     --> drowse.yaml:2:8
+      |
+    2 | engines: {}
+      |        ^
+    ");
+    insta::assert_snapshot!(read_text("engines: {}\nengines: {}\n").unwrap_err(), @r"
+    error: the key `engines` is given twice
+     --> drowse.yaml:2:1
+      |
+    2 | engines: {}
+      | ^^^^^^^
+    ");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = load(Path::new("/nowhere/drowse.yaml")).unwrap_err();
+    insta::assert_snapshot!(error, @"error: cannot read /nowhere/drowse.yaml: No such file or directory (os error 2)");
+}
+
+#[test]
+fn the_example_of_the_readme_is_read() {
+    let readme = include_str!("../../../README.md");
+    let example = readme.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let config = read_text(example.unwrap()).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.workloads.len(), 2);
+}

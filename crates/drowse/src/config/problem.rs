@@ -1,0 +1,128 @@
+//! What is wrong with a configuration, and where.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use super::tree::Place;
+
+/// A file that was read, for showing where something stands in it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
+}
+
+/// Whether something keeps what it is about from being managed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Severity {
+    Error,
+    Warning,
+}
+
+impl Severity {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) severity: Severity,
+    /// What is wrong and what was expected: a lower-case fragment.
+    pub(crate) message: String,
+    /// Where in the file; `None` if it is not about the file.
+    pub(crate) place: Option<Place>,
+    /// Where else it is found, for what is not in the file: "container `web` on engine `docker`".
+    pub(crate) subject: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, message: message.into(), place: None, subject: None }
+    }
+
+    pub(crate) fn warning(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(message) }
+    }
+
+    pub(crate) fn at(mut self, place: &Place) -> Self {
+        self.place = Some(place.clone());
+        self
+    }
+
+    pub(crate) fn about(mut self, subject: impl Into<String>) -> Self {
+        self.subject = Some(subject.into());
+        self
+    }
+
+    /// The problem in one line, without its place in a file.
+    pub(crate) fn line(&self) -> String {
+        match &self.subject {
+            Some(subject) => format!("{subject}: {}", self.message),
+            None => self.message.clone(),
+        }
+    }
+
+    /// The problem with its place and the line it stands in.
+    pub(crate) fn render(&self, source: Option<&Source>) -> String {
+        let mut text = format!("{}: {}\n", self.severity.as_str(), self.line());
+        let (Some(place), Some(source)) = (&self.place, source) else { return text };
+        let number = place.line.to_string();
+        let margin = " ".repeat(number.len());
+        let path = source.path.display();
+        write_to(&mut text, format_args!("{margin}--> {path}:{}:{}\n", place.line, place.column));
+        let Some(line) = source.text.lines().nth(place.line - 1) else { return text };
+        // A tab is as wide as the reader's terminal wants: one blank keeps the carets in place.
+        let line = line.replace('\t', " ");
+        let before = place.column - 1;
+        let room = line.chars().count().saturating_sub(before);
+        let marked = source
+            .text
+            .get(place.bytes.clone())
+            .map_or(0, |text| text.lines().next().unwrap_or_default().trim_end().chars().count());
+        let carets = "^".repeat(marked.min(room).max(1));
+        write_to(
+            &mut text,
+            format_args!(
+                "{margin} |\n{number} | {line}\n{margin} | {}{carets}\n",
+                " ".repeat(before)
+            ),
+        );
+        text
+    }
+}
+
+/// Writing to a string cannot fail.
+fn write_to(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    _ = text.write_fmt(arguments);
+}
+
+/// Everything that is wrong, so that it can be mended at once.
+#[derive(Debug, Default)]
+pub(crate) struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub(crate) fn push(&mut self, problem: Problem) {
+        self.0.push(problem);
+    }
+
+    pub(crate) fn has_errors(&self) -> bool {
+        self.0.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// In the order in which they stand in the file; what is not in the file comes last.
+    fn sort(&mut self) {
+        self.0.sort_by_key(|problem| {
+            problem.place.as_ref().map_or((usize::MAX, 0), |place| (place.line, place.column))
+        });
+    }
+
+    /// All of them, as [`Problem::render`] shows each.
+    pub(crate) fn render(&mut self, source: Option<&Source>) -> String {
+        self.sort();
+        self.0.iter().map(|problem| problem.render(source)).collect::<Vec<_>>().join("\n")
+    }
+}

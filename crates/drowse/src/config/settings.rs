@@ -1,0 +1,394 @@
+//! The keys of a workload and of a route: one definition for the file and for labels, so that the
+//! same word means the same in both.
+
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
+};
+
+use drowse_gateway::{HostPattern, PathPrefix};
+use drowse_provider::Signal;
+
+use super::{duration, suggest::did_you_mean, tree::Place};
+
+/// Where a value comes from, for messages about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// From the file.
+    File(Place),
+    /// From this label.
+    Label(String),
+}
+
+/// A value, and where it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given<T> {
+    pub(crate) value: T,
+    pub(crate) origin: Origin,
+}
+
+/// How a workload is put to sleep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sleep {
+    Stop,
+    Pause,
+    Kill,
+}
+
+impl Sleep {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Pause => "pause",
+            Self::Kill => "kill",
+        }
+    }
+}
+
+/// What is said about how a workload sleeps and wakes. Whatever is not said is inherited.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    pub(crate) idle: Option<Given<Duration>>,
+    pub(crate) sleep: Option<Given<Sleep>>,
+    pub(crate) stop_signal: Option<Given<Signal>>,
+    pub(crate) stop_timeout: Option<Given<Duration>>,
+    pub(crate) wake_timeout: Option<Given<Duration>>,
+    pub(crate) start_grace: Option<Given<Duration>>,
+    /// Whose requests neither wake nor keep awake.
+    pub(crate) passive_user_agents: Option<Given<Vec<String>>>,
+    /// Requests for these paths neither wake nor keep awake.
+    pub(crate) passive_paths: Option<Given<Vec<PathPrefix>>>,
+}
+
+impl Settings {
+    /// These settings, and where they say nothing, those of `fallback`.
+    pub(crate) fn or(self, fallback: &Self) -> Self {
+        fn either<T: Clone>(ours: Option<T>, theirs: Option<&T>) -> Option<T> {
+            ours.or_else(|| theirs.cloned())
+        }
+        Self {
+            idle: either(self.idle, fallback.idle.as_ref()),
+            sleep: either(self.sleep, fallback.sleep.as_ref()),
+            stop_signal: either(self.stop_signal, fallback.stop_signal.as_ref()),
+            stop_timeout: either(self.stop_timeout, fallback.stop_timeout.as_ref()),
+            wake_timeout: either(self.wake_timeout, fallback.wake_timeout.as_ref()),
+            start_grace: either(self.start_grace, fallback.start_grace.as_ref()),
+            passive_user_agents: either(
+                self.passive_user_agents,
+                fallback.passive_user_agents.as_ref(),
+            ),
+            passive_paths: either(self.passive_paths, fallback.passive_paths.as_ref()),
+        }
+    }
+}
+
+/// What is said about one route.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RouteSettings {
+    /// The route's name, for logs and lists.
+    pub(crate) name: String,
+    pub(crate) hosts: Option<Given<Vec<HostPattern>>>,
+    pub(crate) path: Option<Given<PathPrefix>>,
+    pub(crate) port: Option<Given<u16>>,
+    pub(crate) address: Option<Given<String>>,
+}
+
+/// One key: its name in the file; as a label it has `-` for `_`.
+#[derive(Debug)]
+pub(crate) struct Definition<T: 'static> {
+    pub(crate) name: &'static str,
+    /// What is expected, for messages: "a duration such as `15m`".
+    pub(crate) expected: &'static str,
+    /// Whether there may be several: a list in the file, and in a text with commas between.
+    pub(crate) several: bool,
+    /// Takes the text. Fails with what is wrong: a lower-case fragment.
+    pub(crate) set: fn(&mut T, &str, Origin) -> Result<(), String>,
+}
+
+impl<T> Definition<T> {
+    /// The key's name as part of a label.
+    pub(crate) fn label(&self) -> String {
+        self.name.replace('_', "-")
+    }
+}
+
+/// Fills one field with a parsed text.
+macro_rules! field {
+    ($name:ident, $parse:expr) => {
+        |target, text, origin| {
+            target.$name = Some(Given { value: $parse(text)?, origin });
+            Ok(())
+        }
+    };
+}
+
+const A_DURATION: &str = "a duration such as `15m` or `1h30m`";
+
+/// The keys of a workload that the file, its `defaults` and labels share.
+pub(crate) const WORKLOAD_KEYS: &[Definition<Settings>] = &[
+    Definition {
+        name: "idle",
+        expected: A_DURATION,
+        several: false,
+        set: field!(idle, duration::parse),
+    },
+    Definition {
+        name: "sleep",
+        expected: "`stop`, `pause` or `kill`",
+        several: false,
+        set: field!(sleep, sleep),
+    },
+    Definition {
+        name: "stop_signal",
+        expected: "a signal such as `SIGINT`",
+        several: false,
+        set: field!(stop_signal, signal),
+    },
+    Definition {
+        name: "stop_timeout",
+        expected: A_DURATION,
+        several: false,
+        set: field!(stop_timeout, duration::parse),
+    },
+    Definition {
+        name: "wake_timeout",
+        expected: A_DURATION,
+        several: false,
+        set: field!(wake_timeout, positive_duration),
+    },
+    Definition {
+        name: "start_grace",
+        expected: A_DURATION,
+        several: false,
+        set: field!(start_grace, duration::parse),
+    },
+    Definition {
+        name: "passive_user_agents",
+        expected: "a part of a `User-Agent` such as `UptimeRobot`, or several",
+        several: true,
+        set: field!(passive_user_agents, user_agents),
+    },
+    Definition {
+        name: "passive_paths",
+        expected: "a path prefix such as `/healthz`, or several",
+        several: true,
+        set: field!(passive_paths, paths),
+    },
+];
+
+/// The keys of a route that the file and labels share.
+pub(crate) const ROUTE_KEYS: &[Definition<RouteSettings>] = &[
+    Definition {
+        name: "host",
+        expected: "a host name such as `app.example.com`, or several",
+        several: true,
+        set: field!(hosts, hosts),
+    },
+    Definition {
+        name: "path",
+        expected: "a path prefix such as `/app`",
+        several: false,
+        set: field!(path, path),
+    },
+    Definition {
+        name: "port",
+        expected: "a port from 1 to 65535",
+        several: false,
+        set: field!(port, port),
+    },
+    Definition {
+        name: "address",
+        expected: "a host name or an IP address",
+        several: false,
+        set: field!(address, address),
+    },
+];
+
+/// What to say about a key that nobody knows.
+pub(crate) fn unknown(what: &str, given: &str, known: &[&str]) -> String {
+    if let Some(meant) = did_you_mean(given, known.iter().copied()) {
+        return format!("unknown {what} `{given}`: did you mean `{meant}`?");
+    }
+    let known: Vec<_> = known.iter().map(|word| format!("`{word}`")).collect();
+    format!("unknown {what} `{given}`: expected one of {}", known.join(", "))
+}
+
+fn sleep(text: &str) -> Result<Sleep, String> {
+    const WORDS: [Sleep; 3] = [Sleep::Stop, Sleep::Pause, Sleep::Kill];
+    WORDS
+        .into_iter()
+        .find(|word| word.as_str() == text)
+        .ok_or_else(|| unknown("way to sleep", text, &WORDS.map(Sleep::as_str)))
+}
+
+fn signal(text: &str) -> Result<Signal, String> {
+    text.parse().map_err(|error: drowse_provider::ParseSignalError| error.to_string())
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    match duration::parse(text)? {
+        Duration::ZERO => Err("this duration must be longer than nothing".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(format!("`{text}` is no port: a number from 1 to 65535 is expected")),
+    }
+}
+
+fn path(text: &str) -> Result<PathPrefix, String> {
+    if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("`{}` is no path prefix: it contains blanks", text.escape_debug()));
+    }
+    text.parse().map_err(|error: drowse_gateway::PathPrefixError| error.to_string())
+}
+
+fn paths(text: &str) -> Result<Vec<PathPrefix>, String> {
+    text.split(',').map(|path| self::path(path.trim())).collect()
+}
+
+fn user_agents(text: &str) -> Result<Vec<String>, String> {
+    text.split(',').map(|agent| user_agent(agent.trim())).collect()
+}
+
+/// A part of a `User-Agent`. An empty one would be a part of them all.
+fn user_agent(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().any(char::is_control) {
+        let shown = text.escape_debug();
+        return Err(format!("`{shown}` is no part of a user agent: such as `UptimeRobot`"));
+    }
+    Ok(text.to_owned())
+}
+
+fn hosts(text: &str) -> Result<Vec<HostPattern>, String> {
+    text.split(',').map(|host| self::host(host.trim())).collect()
+}
+
+/// A host name, or one with `*` for its first part. Stricter than the gateway, which takes what
+/// clients send: here a slip of the keyboard is refused with words about it.
+fn host(text: &str) -> Result<HostPattern, String> {
+    let refuse = |why: &str| Err(format!("`{text}` is no host name: {why}"));
+    if text.is_empty() {
+        return refuse("a name such as `app.example.com` is expected");
+    }
+    if text.contains("://") {
+        return refuse("leave out the scheme");
+    }
+    if text.contains('/') {
+        return refuse("a path has a key of its own, `path`");
+    }
+    let bare = text.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(text);
+    if let Ok(address) = bare.parse::<Ipv6Addr>() {
+        return Ok(HostPattern::Exact(format!("[{address}]")));
+    }
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    if name.contains('*') {
+        return refuse("`*` can only stand for the first part, as in `*.example.com`");
+    }
+    if name.contains(':') {
+        return refuse("leave out the port: the gateway's own is given by `listen`");
+    }
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 63
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    };
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.len() > 253 || !name.split('.').all(is_part) {
+        return refuse("letters, digits and `-`, in parts with dots between, are expected");
+    }
+    text.parse().map_err(|error: drowse_gateway::HostPatternError| error.to_string())
+}
+
+fn address(text: &str) -> Result<String, String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok(text.to_owned());
+    }
+    match host(text) {
+        Ok(HostPattern::Exact(name)) => Ok(name),
+        _ => Err(format!("`{text}` is no address: a host name or an IP address is expected")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        for key in WORKLOAD_KEYS {
+            assert!(readme.contains(&format!("`workloads.NAME.{}`", key.name)), "{}", key.name);
+            assert!(readme.contains(&format!("`drowse.{}`", key.label())), "{}", key.label());
+        }
+        for key in ROUTE_KEYS {
+            assert!(readme.contains(&format!("| `{}` |", key.name)), "{}", key.name);
+            assert!(readme.contains(&format!("`drowse.{}`", key.label())), "{}", key.label());
+        }
+    }
+
+    #[test]
+    fn host_names_are_read_as_the_gateway_compares_them() {
+        for (text, expected) in [
+            ("app.example.com", vec!["app.example.com"]),
+            ("App.Example.com.", vec!["app.example.com"]),
+            ("*.example.com", vec!["*.example.com"]),
+            ("a.example, b.example", vec!["a.example", "b.example"]),
+            ("localhost", vec!["localhost"]),
+            ("127.0.0.1", vec!["127.0.0.1"]),
+            ("::1", vec!["[::1]"]),
+        ] {
+            let hosts: Vec<_> = hosts(text).unwrap().iter().map(HostPattern::to_string).collect();
+            assert_eq!(hosts, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_name_is_refused_with_words() {
+        let words: Vec<_> = ["", "http://a", "a/b", "a:80", "*", "a.*.b", "a..b", "ä"]
+            .into_iter()
+            .map(|text| hosts(text).unwrap_err())
+            .collect();
+        insta::assert_snapshot!(words.join("\n"), @r"
+        `` is no host name: a name such as `app.example.com` is expected
+        `http://a` is no host name: leave out the scheme
+        `a/b` is no host name: a path has a key of its own, `path`
+        `a:80` is no host name: leave out the port: the gateway's own is given by `listen`
+        `*` is no host name: `*` can only stand for the first part, as in `*.example.com`
+        `a.*.b` is no host name: `*` can only stand for the first part, as in `*.example.com`
+        `a..b` is no host name: letters, digits and `-`, in parts with dots between, are expected
+        `ä` is no host name: letters, digits and `-`, in parts with dots between, are expected
+        ");
+    }
+
+    #[test]
+    fn what_is_passive_is_named_by_words_and_paths() {
+        assert_eq!(user_agents("UptimeRobot, kube-probe").unwrap(), ["UptimeRobot", "kube-probe"]);
+        let paths_read: Vec<_> =
+            paths("/healthz, /metrics").unwrap().iter().map(PathPrefix::to_string).collect();
+        assert_eq!(paths_read, ["/healthz", "/metrics"]);
+        for wrong in ["", "a,,b", "a,", "a\u{7}b"] {
+            assert!(user_agents(wrong).is_err(), "{wrong:?}");
+        }
+        for wrong in ["", "healthz", "/a,b", "/a b", "/a,"] {
+            assert!(paths(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_workload_says_wins_over_its_fallback_key_by_key() {
+        let given = |value| Some(Given { value, origin: Origin::Label("drowse.idle".to_owned()) });
+        let ours = Settings { idle: given(Duration::from_secs(1)), ..Settings::default() };
+        let theirs = Settings {
+            idle: given(Duration::from_secs(2)),
+            wake_timeout: given(Duration::from_secs(3)),
+            ..Settings::default()
+        };
+        let merged = ours.or(&theirs);
+        assert_eq!(merged.idle, given(Duration::from_secs(1)));
+        assert_eq!(merged.wake_timeout, given(Duration::from_secs(3)));
+    }
+}

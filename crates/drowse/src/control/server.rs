@@ -1,0 +1,257 @@
+//! The daemon's side of the control socket.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use axum::{
+    Json, Router,
+    extract::{Path as UrlPath, Query, State},
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use drowse_provider::Deadline;
+use drowse_watcher::{LeaseKind, SleepError, WakeError};
+use hyper_util::{rt::TokioIo, rt::TokioTimer, service::TowerToHyperService};
+use serde::Deserialize;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, watch},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{debug, info, warn};
+
+use super::{Class, Done, Refusal};
+use crate::{
+    config::did_you_mean,
+    view::{Entry, Listing, View},
+};
+
+/// More clients than anybody has at once; further ones wait for their turn.
+const CONNECTIONS: usize = 64;
+/// A client that says nothing for so long is disconnected.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// However long a client wants to wait.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+/// The system's own bound on a socket's path, less the closing zero.
+const LONGEST_PATH: usize = 107;
+
+/// The name of the leases that `wake` takes.
+const HOLDER: &str = "wake command";
+
+/// A bound control socket. Its file goes when it is dropped.
+#[derive(Debug)]
+pub(crate) struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Binds the socket, for this user alone. Whoever calls holds the folder's lock: a socket that
+    /// is there already is a dead one's.
+    pub(crate) fn bind(path: PathBuf) -> anyhow::Result<Self> {
+        let shown = path.display();
+        if path.as_os_str().len() + ".new".len() > LONGEST_PATH {
+            return Err(anyhow!(
+                "the path of the control socket is too long for the system: `{shown}` (choose a \
+                 shorter folder with `--state-dir`)"
+            ));
+        }
+        // Until its mode is set it has what the umask leaves. The folder, which nobody else may
+        // write to and which is made with mode 0700, keeps others out meanwhile; and until then it
+        // has a name that no client asks for.
+        let new = path.with_extension("sock.new");
+        let bound = (|| {
+            remove_if_there(&new)?;
+            let listener = UnixListener::bind(&new)?;
+            fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
+            fs::rename(&new, &path)?;
+            io::Result::Ok(listener)
+        })();
+        let listener =
+            bound.with_context(|| format!("cannot bind the control socket `{shown}`"))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Serves until `end`; a request under way is then let go.
+    pub(crate) async fn serve(self, view: watch::Receiver<Arc<View>>, end: CancellationToken) {
+        let router = router(view);
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let tasks = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = end.cancelled() => break,
+                accepted = accept(&self.listener, &places) => accepted,
+            };
+            let (stream, place) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!(error = &error as &(dyn std::error::Error + 'static), "control socket");
+                    // Out of descriptors, perhaps: not again at once.
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let connection = connection(stream, router.clone());
+            let end = end.clone();
+            tasks.spawn(async move {
+                let _place = place;
+                tokio::select! {
+                    () = end.cancelled() => {}
+                    () = connection => {}
+                }
+            });
+        }
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // If it cannot be removed, the next drowse will.
+        _ = fs::remove_file(&self.path);
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+async fn accept(
+    listener: &UnixListener,
+    places: &Arc<Semaphore>,
+) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+async fn connection(stream: UnixStream, router: Router) {
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(16 * 1024)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await;
+    if let Err(error) = served {
+        debug!(error = &error as &(dyn std::error::Error + 'static), "control connection ended");
+    }
+}
+
+type Shared = State<watch::Receiver<Arc<View>>>;
+
+fn router(view: watch::Receiver<Arc<View>>) -> Router {
+    Router::new()
+        .route("/v1/workloads", get(list))
+        .route("/v1/workloads/{name}/wake", post(wake))
+        .route("/v1/workloads/{name}/sleep", post(sleep))
+        .with_state(view)
+}
+
+#[derive(Deserialize)]
+struct Wait {
+    timeout_ms: u64,
+}
+
+impl Wait {
+    fn duration(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms).min(LONGEST_WAIT)
+    }
+}
+
+async fn list(State(view): Shared) -> Json<Listing> {
+    let view = view.borrow().clone();
+    Json(view.listing())
+}
+
+async fn wake(State(view): Shared, UrlPath(name): UrlPath<String>, wait: Query<Wait>) -> Response {
+    let entry = match find(&view, &name) {
+        Ok(entry) => entry,
+        Err(refusal) => return refused(refusal),
+    };
+    info!(workload = name, "woken by a command");
+    let began = Instant::now();
+    let holder = entry.workload.holder(HOLDER);
+    let deadline = Deadline::after(wait.duration());
+    match entry.workload.lease(&holder, LeaseKind::Active, deadline).await {
+        Ok(_lease) => done(&entry, began),
+        Err(error) => {
+            let class = match &error {
+                WakeError::NotFound => Class::NotFound,
+                WakeError::Timeout { .. } | WakeError::Locked { .. } => Class::Timeout,
+                WakeError::EngineUnavailable { .. } => Class::EngineUnavailable,
+                _ => Class::Failed,
+            };
+            refused(Refusal { error: format!("{:#}", anyhow!(error)), class })
+        }
+    }
+}
+
+async fn sleep(State(view): Shared, UrlPath(name): UrlPath<String>, wait: Query<Wait>) -> Response {
+    let entry = match find(&view, &name) {
+        Ok(entry) => entry,
+        Err(refusal) => return refused(refusal),
+    };
+    info!(workload = name, "put to sleep by a command");
+    let began = Instant::now();
+    match entry.workload.sleep_now(Deadline::after(wait.duration())).await {
+        Ok(()) => done(&entry, began),
+        Err(error) => {
+            let class = match &error {
+                SleepError::InUse { .. } => Class::InUse,
+                SleepError::Timeout { .. } => Class::Timeout,
+                _ => Class::Failed,
+            };
+            refused(Refusal { error: format!("{:#}", anyhow!(error)), class })
+        }
+    }
+}
+
+fn find(view: &watch::Receiver<Arc<View>>, name: &str) -> Result<Entry, Refusal> {
+    let view = view.borrow().clone();
+    if let Some(entry) = view.find(name) {
+        return Ok(entry.clone());
+    }
+    if let Some(unread) = view.waiting.iter().find(|unread| unread.planned.name == name) {
+        let why = unread.trouble.as_deref().unwrap_or("it is being read");
+        let error = format!("its engine `{}` was never read: {why}", unread.planned.engine);
+        return Err(Refusal { error, class: Class::EngineUnavailable });
+    }
+    let names = view.entries.iter().map(|entry| entry.planned.name.as_str());
+    let error = match did_you_mean(name, names) {
+        Some(meant) => format!("there is no workload `{name}`: did you mean `{meant}`?"),
+        None => format!("there is no workload `{name}`: `drowse list` shows those there are"),
+    };
+    Err(Refusal { error, class: Class::UnknownWorkload })
+}
+
+fn done(entry: &Entry, began: Instant) -> Response {
+    Json(Done {
+        workload: entry.planned.name.clone(),
+        state: entry.workload.snapshot().phase.to_string(),
+        took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    })
+    .into_response()
+}
+
+fn refused(refusal: Refusal) -> Response {
+    let status = match refusal.class {
+        Class::UnknownWorkload | Class::NotFound => StatusCode::NOT_FOUND,
+        Class::InUse => StatusCode::CONFLICT,
+        Class::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        Class::EngineUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Class::Failed => StatusCode::BAD_GATEWAY,
+    };
+    (status, Json(refusal)).into_response()
+}

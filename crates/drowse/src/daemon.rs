@@ -1,0 +1,140 @@
+//! What `run` and `demo` have in common: everything between the listening gateway and the engines.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::{
+    config::{Config, show_duration},
+    discovery,
+    engines::Engines,
+    front::{Front, Listeners},
+    plan::{EngineView, Inventory},
+    supervisor::Supervisor,
+    view::View,
+};
+
+/// What engines get to let go of their connections at the very end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The running parts.
+pub(crate) struct Daemon {
+    listeners: Listeners,
+    engines: Arc<Engines>,
+    view: watch::Receiver<Arc<View>>,
+    /// Kept: where no engine is discovered nobody else would, and the supervisor follows it.
+    inventory: Arc<watch::Sender<Inventory>>,
+    supervisor: JoinHandle<()>,
+    followers: JoinSet<()>,
+    end: CancellationToken,
+}
+
+/// How a daemon ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Everything in flight was let end.
+    Whole,
+    /// The grace period passed, or a second signal came, while something was in flight.
+    Cut,
+}
+
+impl Daemon {
+    /// Begins to manage. The gateway is listening already.
+    pub(crate) fn start(
+        config: Config,
+        engines: Engines,
+        front: Front,
+        listeners: Listeners,
+    ) -> Self {
+        let config = Arc::new(config);
+        let engines = Arc::new(engines);
+        let end = CancellationToken::new();
+        let unread = engines.discovered().map(|configured| {
+            let engine = &configured.engine;
+            (engine.name().to_owned(), EngineView::unread(engine.capabilities(), engine.reach()))
+        });
+        let inventory = Arc::new(watch::Sender::new(unread.collect::<Inventory>()));
+        let (supervisor, view) = Supervisor::new(config.clone(), engines.clone(), front);
+        let supervisor = tokio::spawn(supervisor.run(inventory.subscribe(), end.clone()));
+        let mut followers = JoinSet::new();
+        for configured in engines.discovered() {
+            let engine = configured.engine.clone();
+            followers.spawn(discovery::follow(
+                engine,
+                configured.wanted.clone(),
+                inventory.clone(),
+            ));
+        }
+        Self { listeners, engines, view, inventory, supervisor, followers, end }
+    }
+
+    /// What is managed.
+    pub(crate) fn view(&self) -> watch::Receiver<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// Ends: accepts nothing new, lets what is in flight go on for the grace period or until `hurry`, then
+    /// lets go of the containers and leaves them as they are.
+    pub(crate) async fn end(mut self, hurry: impl Future<Output = ()>) -> Ended {
+        let ended = tokio::select! {
+            is_whole = self.listeners.drain() => if is_whole { Ended::Whole } else { Ended::Cut },
+            () = hurry => Ended::Cut,
+        };
+        if ended == Ended::Cut {
+            warn!("what was still in flight is cut off");
+        }
+        self.end.cancel();
+        let letting_go = async {
+            if let Err(error) = self.supervisor.await {
+                warn!(error = &error as &(dyn std::error::Error + 'static), "supervisor");
+            }
+            // The followers end with their engines.
+            self.engines.close().await;
+            while self.followers.join_next().await.is_some() {}
+            drop(self.inventory);
+        };
+        if tokio::time::timeout(CLOSE_TIMEOUT, letting_go).await.is_err() {
+            warn!("an engine did not let go in time");
+        }
+        ended
+    }
+}
+
+/// The signals that end drowse.
+pub(crate) struct EndSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl EndSignals {
+    /// From here on these signals no longer end the process by themselves.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Returns at the next one.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Says in the log that the end has begun.
+pub(crate) fn announce_end(signal: &str, grace: Duration) {
+    info!(
+        signal,
+        grace = show_duration(grace),
+        "ending: no new connections, what is in flight goes on; a second signal ends at once"
+    );
+}

@@ -1,0 +1,136 @@
+use std::time::Duration;
+
+use drowse_provider::{
+    Action, Reference,
+    testing::{ScriptedContainer, ScriptedEngine, Step},
+};
+use tokio::task::JoinHandle;
+
+use super::*;
+
+const PATIENCE: Duration = Duration::from_mins(5);
+
+struct Followed {
+    engine: ScriptedEngine,
+    inventory: watch::Receiver<Inventory>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Followed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn labelled(engine: &ScriptedEngine, name: &str) -> ScriptedContainer {
+    let container = engine.add(name);
+    container.set_details(|details| {
+        details.labels.insert("drowse.enable".to_owned(), "true".to_owned());
+    });
+    container
+}
+
+fn begin(engine: ScriptedEngine, wanted: &[Reference]) -> Followed {
+    let sender = Arc::new(watch::Sender::new(Inventory::new()));
+    let inventory = sender.subscribe();
+    let task = tokio::spawn(follow(Arc::new(engine.clone()), wanted.into(), sender));
+    Followed { engine, inventory, task }
+}
+
+impl Followed {
+    /// Waits until exactly these containers are shown.
+    async fn shows(&mut self, names: &[&str]) {
+        let is_so = |inventory: &Inventory| {
+            let view = inventory.get("home").and_then(|view| view.containers.as_ref());
+            view.is_some_and(|shown| {
+                let mut shown: Vec<_> = shown.iter().map(|one| one.name.as_str()).collect();
+                shown.sort_unstable();
+                shown == names
+            })
+        };
+        let waited = tokio::time::timeout(PATIENCE, self.inventory.wait_for(is_so)).await.map(drop);
+        if let Err(error) = waited {
+            let now = self.inventory.borrow().clone();
+            panic!("{names:?} are never shown ({error}): {now:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_labelled_or_wanted_is_followed_and_the_rest_is_left_alone() {
+    let engine = ScriptedEngine::new("home");
+    labelled(&engine, "web");
+    engine.add("wanted");
+    let other = engine.add("other");
+    let mut followed = begin(engine.clone(), &[Reference::Name("wanted".to_owned())]);
+    followed.shows(&["wanted", "web"]).await;
+    assert_eq!(other.calls(Action::Inspect), 0);
+
+    // As after `docker compose up`.
+    labelled(&engine, "new");
+    engine.resync();
+    followed.shows(&["new", "wanted", "web"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_went_is_shown_for_a_quiet_time() {
+    let engine = ScriptedEngine::new("home");
+    let web = labelled(&engine, "web");
+    let mut followed = begin(engine, &[]);
+    followed.shows(&["web"]).await;
+    let began = Instant::now();
+    web.remove();
+    followed.shows(&[]).await;
+    assert!(began.elapsed() >= QUIET, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_made_again_under_its_name_is_never_missed() {
+    let engine = ScriptedEngine::new("home");
+    let web = labelled(&engine, "web");
+    let mut followed = begin(engine.clone(), &[]);
+    followed.shows(&["web"]).await;
+    let first = web.id();
+    web.remove();
+    let again = labelled(&engine, "web");
+    engine.resync();
+    assert_ne!(first, again.id());
+    let Reference::Id(id) = again.id() else { panic!() };
+    let is_new = |inventory: &Inventory| {
+        let shown = inventory["home"].containers.as_ref().unwrap();
+        assert_eq!(shown.len(), 1, "it is never missed, and never there twice");
+        shown[0].id == id
+    };
+    tokio::time::timeout(PATIENCE, followed.inventory.wait_for(is_new)).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_is_down_at_the_start_is_read_when_it_is_up() {
+    let engine = ScriptedEngine::new("home");
+    labelled(&engine, "web");
+    engine.go_down("connection refused");
+    let mut followed = begin(engine, &[]);
+    let in_trouble = |inventory: &Inventory| {
+        inventory
+            .get("home")
+            .is_some_and(|view| view.trouble.is_some() && view.containers.is_none())
+    };
+    tokio::time::timeout(PATIENCE, followed.inventory.wait_for(in_trouble)).await.unwrap().unwrap();
+    followed.engine.come_back();
+    followed.shows(&["web"]).await;
+    assert_eq!(followed.inventory.borrow()["home"].trouble, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_cannot_be_read_is_read_again() {
+    let engine = ScriptedEngine::new("home");
+    let web = labelled(&engine, "web");
+    labelled(&engine, "db");
+    web.script(
+        Action::Inspect,
+        [Step::refuse(ErrorKind::Protocol { message: "half an answer".to_owned() })],
+    );
+    let mut followed = begin(engine, &[]);
+    followed.shows(&["db"]).await;
+    followed.shows(&["db", "web"]).await;
+}

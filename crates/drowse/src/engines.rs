@@ -1,0 +1,179 @@
+//! The engines that the configuration names.
+
+use std::sync::Arc;
+
+use drowse_docker::{DockerEngine, DockerOptions, docker_host};
+use drowse_process::{ProcessEngine, ProcessSpec};
+use drowse_provider::{Engine, Error, Port, Reference};
+use drowse_watcher::OrderSlots;
+
+use crate::{
+    config::{Config, ContainerConfig, EngineConfig, PROCESS_ENGINE, Problem, Problems},
+    plan::PlannedContainer,
+    state::{Lock, StateFolder},
+};
+
+/// All engines, by name.
+#[derive(Debug)]
+pub(crate) struct Engines {
+    list: Vec<Configured>,
+    processes: Option<ProcessEngine>,
+    process_slots: OrderSlots,
+}
+
+/// A configured engine.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    pub(crate) engine: Arc<dyn Engine>,
+    /// What it is reached by: what its lock is about.
+    pub(crate) endpoint: String,
+    pub(crate) slots: OrderSlots,
+    /// What the file's workloads name on it.
+    pub(crate) wanted: Arc<[Reference]>,
+}
+
+impl Engines {
+    /// Handles of all engines. No engine is spoken to.
+    ///
+    /// # Errors
+    /// What cannot be an engine, or names a container as its engine never can, with its place.
+    pub(crate) fn new(config: &Config) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let mut list = Vec::new();
+        for engine in &config.engines {
+            match configured(engine, config) {
+                Ok(configured) => {
+                    refuse_unknown_references(&configured, config, &mut problems);
+                    list.push(configured);
+                }
+                Err(error) => problems.push(Problem {
+                    place: engine.place.clone(),
+                    ..Problem::error(format!("engine `{}`: {}", engine.name, error.kind()))
+                }),
+            }
+        }
+        let has_processes = config
+            .workloads
+            .iter()
+            .any(|workload| matches!(workload.container, ContainerConfig::Process(_)));
+        let processes = match has_processes.then(|| ProcessEngine::new(PROCESS_ENGINE)).transpose()
+        {
+            Ok(processes) => processes,
+            Err(error) => {
+                problems.push(Problem::error(error.to_string()));
+                None
+            }
+        };
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        Ok(Self { list, processes, process_slots: OrderSlots::default() })
+    }
+
+    /// The engines that are discovered: all but the processes, which are what the file says.
+    pub(crate) fn discovered(&self) -> impl Iterator<Item = &Configured> {
+        self.list.iter()
+    }
+
+    /// The engine of this name, with its bound on orders.
+    pub(crate) fn find(&self, name: &str) -> Option<(Arc<dyn Engine>, OrderSlots)> {
+        if name == PROCESS_ENGINE {
+            let processes: Arc<dyn Engine> = Arc::new(self.processes.clone()?);
+            return Some((processes, self.process_slots.clone()));
+        }
+        let configured = self.list.iter().find(|configured| configured.engine.name() == name)?;
+        Some((configured.engine.clone(), configured.slots.clone()))
+    }
+
+    /// How the engine of a planned workload names its container. A process is defined by the way.
+    ///
+    /// # Errors
+    /// What the process engine says.
+    pub(crate) fn reference(
+        &self,
+        workload: &str,
+        container: &PlannedContainer,
+        port: Option<u16>,
+    ) -> Result<Reference, Error> {
+        let process = match container {
+            PlannedContainer::OnEngine(reference) => return Ok(reference.clone()),
+            PlannedContainer::Process(process) => process,
+        };
+        if let (Some(engine), [program, arguments @ ..]) =
+            (&self.processes, process.command.as_slice())
+        {
+            let mut spec = ProcessSpec::new(workload, program).args(arguments);
+            if let Some(directory) = &process.directory {
+                spec = spec.cwd(directory);
+            }
+            for (name, value) in &process.environment {
+                spec = spec.env(name, value);
+            }
+            if let Some(port) = port {
+                spec = spec.port(Port::tcp(port));
+            }
+            engine.define(spec)?;
+        }
+        Ok(Reference::Name(workload.to_owned()))
+    }
+
+    /// Takes each engine's lock, so that no two drowses manage one.
+    ///
+    /// # Errors
+    /// Who holds it.
+    pub(crate) fn lock(&self, state: &StateFolder) -> anyhow::Result<Vec<Lock>> {
+        self.list
+            .iter()
+            .map(|configured| {
+                let (name, endpoint) = (configured.engine.name(), &configured.endpoint);
+                state.lock_engine(endpoint).map_err(|error| {
+                    error.describe(&format!(
+                        "manages engine `{name}` ({endpoint}) already: stop it first"
+                    ))
+                })
+            })
+            .collect()
+    }
+
+    /// Closes all of them; processes end.
+    pub(crate) async fn close(&self) {
+        let engines = self.list.iter().map(|configured| configured.engine.clone());
+        let processes = self.processes.clone().map(|engine| Arc::new(engine) as Arc<dyn Engine>);
+        let closing = engines.chain(processes).map(|engine| async move { engine.close().await });
+        futures::future::join_all(closing).await;
+    }
+}
+
+fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, Error> {
+    let endpoint = config.url.clone().unwrap_or_else(docker_host);
+    let engine = DockerEngine::connect(&config.name, &endpoint, DockerOptions::new())?;
+    let wanted = all.workloads.iter().filter_map(|workload| match &workload.container {
+        ContainerConfig::OnEngine { engine, reference } if *engine == config.name => {
+            Some(reference.clone())
+        }
+        _ => None,
+    });
+    Ok(Configured {
+        engine: Arc::new(engine),
+        // One socket has many spellings; these are the two that people use.
+        endpoint: match endpoint.strip_prefix('/') {
+            Some(path) => format!("unix:///{path}"),
+            None => endpoint,
+        },
+        slots: OrderSlots::default(),
+        wanted: wanted.collect(),
+    })
+}
+
+/// An engine that names its containers in other ways says so without being spoken to.
+fn refuse_unknown_references(configured: &Configured, config: &Config, problems: &mut Problems) {
+    for workload in &config.workloads {
+        if let ContainerConfig::OnEngine { engine, reference } = &workload.container
+            && engine == configured.engine.name()
+            && let Err(error) = configured.engine.provider(reference)
+        {
+            let message = format!("workload `{}`: {}", workload.name, error.kind());
+            problems.push(Problem::error(message).at(&workload.place));
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! The gateway as the rest of the program sees it: where it listens, and what leads where.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::anyhow;
+use drowse_gateway::{
+    Chooser, Gateway, GatewayOptions, HostPattern, HttpReadiness, Route, RouteSpec, RouteTable,
+    Vantage, upstream,
+};
+use drowse_provider::Engine;
+use drowse_watcher::{Readiness, ReadyWhenRunning, Workload};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    task::JoinSet,
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use crate::{
+    exit::{CommandError, Exit},
+    plan::{Planned, PlannedContainer, PlannedRoute, upstream_policy},
+    view::Entry,
+};
+
+/// Connections that wait to be accepted: a whole herd of clients finds its sleeping application at
+/// once. The system's own bound (`net.core.somaxconn`) counts as well.
+const BACKLOG: u32 = 4_096;
+
+/// Shows the gateway where requests go.
+#[derive(Clone, Debug)]
+pub(crate) struct Front(Gateway);
+
+/// The listening sockets and the connections that came by them.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    addresses: Vec<SocketAddr>,
+    serving: JoinSet<()>,
+    shutdown: CancellationToken,
+    grace: Duration,
+}
+
+impl Front {
+    /// Listens at all of these addresses. Requests are answered from now on, with 503 until the
+    /// first routes are shown.
+    ///
+    /// # Errors
+    /// Which address cannot be had, why, and what to do.
+    pub(crate) fn listen(
+        wanted: &[SocketAddr],
+        grace: Duration,
+    ) -> Result<(Self, Listeners), CommandError> {
+        let mut options = GatewayOptions::new();
+        options.grace = grace;
+        let gateway = Gateway::new(options);
+        let mut listeners = Listeners {
+            addresses: Vec::new(),
+            serving: JoinSet::new(),
+            shutdown: CancellationToken::new(),
+            grace,
+        };
+        // All or none: the first is not served before the last is had.
+        let bound: Vec<TcpListener> = wanted
+            .iter()
+            .map(|address| bind(*address).map_err(|error| explain(*address, &error)))
+            .collect::<Result<_, _>>()?;
+        for (listener, asked) in bound.into_iter().zip(wanted) {
+            listeners.addresses.push(listener.local_addr().unwrap_or(*asked));
+            let gateway = gateway.clone();
+            let shutdown = listeners.shutdown.clone();
+            listeners.serving.spawn(async move { gateway.serve(listener, shutdown).await });
+        }
+        Ok((Self(gateway), listeners))
+    }
+
+    /// Serves by these routes from now on. `is_discovering`: there may be more that are not known
+    /// yet, so an unknown host is told to come again.
+    pub(crate) fn show(&self, entries: &[Entry], is_discovering: bool) {
+        match RouteTable::build(entries.iter().flat_map(|entry| entry.routes.iter().cloned())) {
+            Ok(table) => self.0.replace_routes(table),
+            // The plan gives each host and path to one workload: this would be a mistake of ours.
+            // What is served now stays right for what it leads to.
+            Err(conflict) => {
+                let error: &(dyn std::error::Error + 'static) = &conflict;
+                error!(error, "the routes stay as they were");
+            }
+        }
+        self.0.set_discovering(is_discovering);
+    }
+}
+
+impl Listeners {
+    /// Where it listens, with the ports that the system chose.
+    pub(crate) fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops accepting and lets what is in flight end; `false` if the grace period was not enough.
+    pub(crate) async fn drain(&mut self) -> bool {
+        let began = Instant::now();
+        self.shutdown.cancel();
+        while self.serving.join_next().await.is_some() {}
+        began.elapsed() < self.grace
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the connections of the last run to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn explain(address: SocketAddr, error: &io::Error) -> CommandError {
+    let why = match error.kind() {
+        io::ErrorKind::AddrInUse => format!(
+            "port {} is in use; stop what listens there, or choose another address with `--listen`",
+            address.port()
+        ),
+        io::ErrorKind::PermissionDenied => format!(
+            "port {} is reserved; choose one from 1024 on with `--listen`, or give drowse the \
+             capability CAP_NET_BIND_SERVICE",
+            address.port()
+        ),
+        io::ErrorKind::AddrNotAvailable => format!("this machine has no address {}", address.ip()),
+        _ => error.to_string(),
+    };
+    CommandError::new(Exit::Failure, anyhow!("cannot listen on {address}: {why}"))
+}
+
+/// How it is found out that a workload serves.
+pub(crate) fn readiness(planned: &Planned, engine: &Arc<dyn Engine>) -> Arc<dyn Readiness> {
+    let Some(probe) = planned.probe() else { return Arc::new(ReadyWhenRunning) };
+    let policy = upstream_policy(probe.port, probe.address);
+    let chooser = Chooser::new(engine.clone(), Vantage::Host, policy);
+    let readiness = HttpReadiness::new(chooser).with_path(probe.path.as_str());
+    Arc::new(match &probe.host {
+        Some(HostPattern::Exact(host)) => readiness.with_host(host),
+        _ => readiness,
+    })
+}
+
+/// A route of a workload.
+pub(crate) fn route(
+    planned: &Planned,
+    route: &PlannedRoute,
+    workload: &Workload,
+    engine: &Arc<dyn Engine>,
+) -> Route {
+    let policy = upstream_policy(route.port, route.address.clone());
+    let chooser = Chooser::new(engine.clone(), Vantage::Host, policy);
+    let name = format!("{}/{}", planned.name, route.name);
+    let mut spec = RouteSpec::new(name, route.hosts.clone(), workload.clone(), chooser);
+    spec.path = route.path.clone();
+    spec.passive = route.passive.clone();
+    Route::new(spec)
+}
+
+/// Where a route would lead, and why: the address if it is known before the container runs.
+///
+/// # Errors
+/// Why it leads nowhere, and what to add.
+pub(crate) fn upstream(
+    planned: &Planned,
+    route: &PlannedRoute,
+    engine: &Arc<dyn Engine>,
+) -> Result<(Option<String>, String), String> {
+    let Some(details) = &planned.details else {
+        return Ok(match (&planned.container, route.port) {
+            (PlannedContainer::Process(_), Some(port)) => {
+                (Some(format!("127.0.0.1:{port}")), "a process of this machine".to_owned())
+            }
+            _ => (None, "decided when the container is there".to_owned()),
+        });
+    };
+    let policy = upstream_policy(route.port, route.address.clone());
+    match upstream::choose(details, &engine.reach(), Vantage::Host, &policy) {
+        Ok(upstream) => Ok((upstream.target.map(|target| target.to_string()), upstream.why)),
+        Err(none) => Err(none.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_named_with_what_to_do() {
+        let other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = other.local_addr().unwrap();
+        let error = Front::listen(&[address], Duration::ZERO).unwrap_err().to_string();
+        let words = error.replace(&address.port().to_string(), "PORT");
+        insta::assert_snapshot!(words, @"error: cannot listen on 127.0.0.1:PORT: port PORT is in use; stop what listens there, or choose another address with `--listen`");
+    }
+
+    #[test]
+    fn other_refusals_are_explained() {
+        let address = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 80));
+        let explained = |kind: io::ErrorKind| explain(address, &kind.into()).to_string();
+        insta::assert_snapshot!(
+            [
+                explained(io::ErrorKind::PermissionDenied),
+                explained(io::ErrorKind::AddrNotAvailable),
+            ]
+            .join("\n"),
+            @r"
+            error: cannot listen on 192.0.2.1:80: port 80 is reserved; choose one from 1024 on with `--listen`, or give drowse the capability CAP_NET_BIND_SERVICE
+            error: cannot listen on 192.0.2.1:80: this machine has no address 192.0.2.1
+            "
+        );
+    }
+}

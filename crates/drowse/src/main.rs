@@ -1,0 +1,90 @@
+//! The program: configuration, discovery, commands, and the wiring of engines, workloads and
+//! gateway. Everything that decides anything about a container is in the libraries.
+
+mod check;
+mod cli;
+mod complaints;
+mod config;
+mod control;
+mod daemon;
+mod demo;
+mod demo_app;
+mod discovery;
+mod engines;
+mod exit;
+mod front;
+mod labels;
+mod limits;
+mod list;
+mod logging;
+mod memory;
+mod output;
+mod plan;
+mod run;
+mod state;
+mod supervisor;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::{
+    cli::{Cli, Command},
+    control::client::Order,
+    exit::{CommandError, CommandResult, Exit},
+    state::StateFolder,
+};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come here as well; there is nobody left to tell if that fails.
+            _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            error.exit.into()
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> CommandResult {
+    let Cli { global, command } = cli;
+    // The demo speaks to a person; what it logs would be in the way.
+    let filter = match (&command, &global.log) {
+        (_, Some(filter)) => filter.as_str(),
+        (Command::Run(_), None) => "info",
+        (_, None) => "error",
+    };
+    let (requests, peers) = demo::requests();
+    let requests = matches!(command, Command::Demo(_)).then_some(requests);
+    logging::set_up(global.log_format, filter, requests)
+        .map_err(|words| CommandError::words(Exit::Usage, words))?;
+    let state = StateFolder::locate(global.state_dir.as_deref());
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CommandError::new(Exit::Failure, error))?;
+    runtime.block_on(async {
+        match command {
+            Command::Run(arguments) => run::run(&state, &arguments).await,
+            Command::Demo(arguments) => demo::demo(&arguments, peers).await,
+            Command::Check(arguments) => check::check(&arguments).await,
+            Command::List(arguments) => list::list(&state, &arguments).await,
+            Command::Wake(arguments) => list::order(&state, Order::Wake, &arguments).await,
+            Command::Sleep(arguments) => list::order(&state, Order::Sleep, &arguments).await,
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "drowse", &mut script);
+                Ok(output::say(String::from_utf8_lossy(&script).trim_end())?)
+            }
+            Command::DemoApp => Ok(demo_app::serve().await?),
+        }
+    })
+}

@@ -1,0 +1,478 @@
+//! From what the user wants and what the engines have to what is managed: pure, so that `check`
+//! and `run` cannot disagree.
+
+mod policy;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use drowse_gateway::{HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, Vantage, upstream};
+use drowse_provider::{
+    Capabilities, ContainerStatus, Details, Observation, Reach, Reference, Transport,
+};
+use drowse_watcher::Policy;
+
+use policy::{passive, policy, refuse_what_must_not_sleep};
+
+use crate::{
+    config::{
+        Config, ContainerConfig, Given, PROCESS_ENGINE, Problem, ProcessConfig, RouteSettings,
+        Settings, WorkloadConfig,
+    },
+    labels::{self, Labelled, Reading},
+};
+
+/// An engine as it was last read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EngineView {
+    pub(crate) capabilities: Capabilities,
+    /// From where its containers can be dialled.
+    pub(crate) reach: Reach,
+    /// The containers that concern us; `None` before the first read.
+    pub(crate) containers: Option<Vec<Arc<Details>>>,
+    /// Why the engine cannot be reached, while it cannot.
+    pub(crate) trouble: Option<String>,
+}
+
+impl EngineView {
+    /// An engine that was not read yet.
+    pub(crate) fn unread(capabilities: Capabilities, reach: Reach) -> Self {
+        Self { capabilities, reach, containers: None, trouble: None }
+    }
+}
+
+/// All engines as they were last read, by name.
+pub(crate) type Inventory = BTreeMap<String, EngineView>;
+
+/// What is managed.
+#[derive(Clone, Debug)]
+pub(crate) struct Planned {
+    pub(crate) name: String,
+    pub(crate) engine: String,
+    pub(crate) container: PlannedContainer,
+    pub(crate) policy: Policy,
+    pub(crate) routes: Vec<PlannedRoute>,
+    /// Where the application listens, as far as is known.
+    pub(crate) port: Option<u16>,
+    /// The container as it was last read, if it was there.
+    pub(crate) details: Option<Arc<Details>>,
+    pub(crate) from: DefinedIn,
+}
+
+/// What a planned workload starts and stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PlannedContainer {
+    OnEngine(Reference),
+    Process(ProcessConfig),
+}
+
+/// Where a workload is defined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DefinedIn {
+    File,
+    Labels,
+}
+
+/// A route that leads to a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PlannedRoute {
+    pub(crate) name: String,
+    pub(crate) hosts: Vec<HostPattern>,
+    pub(crate) path: PathPrefix,
+    /// `None`: the container was never there to say, and its route does not.
+    pub(crate) port: Option<u16>,
+    pub(crate) address: Option<String>,
+    /// Which requests neither wake nor keep awake.
+    pub(crate) passive: PassiveRule,
+}
+
+/// What an answer to a probe is asked from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Probe {
+    pub(crate) port: Option<u16>,
+    pub(crate) address: Option<String>,
+    pub(crate) path: PathPrefix,
+    pub(crate) host: Option<HostPattern>,
+}
+
+impl Planned {
+    /// How it is found out that it serves: by its first route. What has no route is ready when it
+    /// runs: there is nobody to ask it for anything.
+    pub(crate) fn probe(&self) -> Option<Probe> {
+        let route = self.routes.first()?;
+        Some(Probe {
+            port: route.port,
+            address: route.address.clone(),
+            path: route.path.clone(),
+            host: route.hosts.first().cloned(),
+        })
+    }
+}
+
+impl PlannedRoute {
+    /// What a user asks for: `app.example.com/path`, for each host.
+    pub(crate) fn urls(&self) -> Vec<String> {
+        let path = self.path.as_str().trim_end_matches('/');
+        self.hosts.iter().map(|host| format!("{host}{path}")).collect()
+    }
+}
+
+/// A workload of the file whose engine has not been read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub(crate) name: String,
+    pub(crate) engine: String,
+    pub(crate) container: String,
+}
+
+/// What is managed, what will be, and what cannot be.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) workloads: Vec<Planned>,
+    pub(crate) waiting: Vec<Waiting>,
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Planned {
+    /// How the container is named, for tables and logs.
+    pub(crate) fn container_name(&self) -> String {
+        match &self.container {
+            PlannedContainer::OnEngine(reference) => reference.to_string(),
+            PlannedContainer::Process(_) => self.name.clone(),
+        }
+    }
+}
+
+/// Makes the plan.
+pub(crate) fn make(config: &Config, inventory: &Inventory) -> Plan {
+    let mut planner = Planner { config, plan: Plan::default(), taken: BTreeMap::new() };
+    let mut managed_by_file: Vec<(String, String)> = Vec::new();
+    for workload in &config.workloads {
+        if let Some((engine, id)) = planner.plan_file(workload, inventory, &managed_by_file) {
+            managed_by_file.push((engine, id));
+        }
+    }
+    for (engine, view, details) in labelled(inventory) {
+        let is_in_file = managed_by_file.iter().any(|(e, id)| e == engine && *id == details.id);
+        if !is_in_file {
+            planner.plan_labels(engine, view, details);
+        }
+    }
+    planner.plan
+}
+
+/// All containers, the oldest first: who claims a host first, keeps it.
+fn labelled(inventory: &Inventory) -> Vec<(&str, &EngineView, &Arc<Details>)> {
+    let mut all: Vec<_> = inventory
+        .iter()
+        .flat_map(|(engine, view)| {
+            let containers = view.containers.as_deref().unwrap_or_default();
+            containers.iter().map(move |details| (engine.as_str(), view, details))
+        })
+        .collect();
+    all.sort_by(|(_, _, a), (_, _, b)| {
+        // An unknown age counts as young.
+        let age = |details: &Details| (details.created.is_none(), details.created);
+        age(a).cmp(&age(b)).then_with(|| a.id.cmp(&b.id))
+    });
+    all
+}
+
+struct Planner<'a> {
+    config: &'a Config,
+    plan: Plan,
+    /// Who has a host and path: the workload's name.
+    taken: BTreeMap<(HostPattern, PathPrefix), String>,
+}
+
+impl Planner<'_> {
+    /// Plans a workload of the file; the engine and id of the container that it manages.
+    fn plan_file(
+        &mut self,
+        workload: &WorkloadConfig,
+        inventory: &Inventory,
+        managed: &[(String, String)],
+    ) -> Option<(String, String)> {
+        let mut mistakes = Vec::new();
+        let (engine, container, details, view) = match &workload.container {
+            ContainerConfig::Process(process) => (
+                PROCESS_ENGINE.to_owned(),
+                PlannedContainer::Process(process.clone()),
+                None,
+                &EngineView::unread(Capabilities::all(), Reach::Loopback),
+            ),
+            ContainerConfig::OnEngine { engine, reference } => {
+                let view = inventory.get(engine)?;
+                let Some(containers) = &view.containers else {
+                    self.plan.waiting.push(Waiting {
+                        name: workload.name.clone(),
+                        engine: engine.clone(),
+                        container: reference.to_string(),
+                    });
+                    return None;
+                };
+                let details = containers.iter().find(|details| {
+                    is_named(&details.id, &details.name, &details.labels, reference)
+                });
+                let container = PlannedContainer::OnEngine(reference.clone());
+                (engine.clone(), container, details.cloned(), view)
+            }
+        };
+        let bound = details.as_ref().map(|details| (engine.clone(), details.id.clone()));
+        if let Some(bound) = &bound
+            && managed.contains(bound)
+        {
+            self.plan.problems.push(
+                Problem::error(format!(
+                    "workload `{}`: its container is another workload's already",
+                    workload.name
+                ))
+                .at(&workload.place),
+            );
+            return None;
+        }
+        let labelled = match details.as_ref().map(|details| labels::read(&details.labels)) {
+            Some(Reading::Enabled(labelled)) => *labelled,
+            Some(Reading::Wrong(wrong)) => {
+                mistakes.extend(wrong);
+                Labelled::default()
+            }
+            _ => Labelled::default(),
+        };
+        let route_settings = workload.routes.clone().unwrap_or(labelled.routes);
+        let settings = workload.settings.clone().or(&labelled.settings);
+        let planned = self.planned(
+            Draft {
+                name: workload.name.clone(),
+                engine,
+                container,
+                details,
+                settings,
+                route_settings,
+                port: labelled.port,
+                from: DefinedIn::File,
+            },
+            view,
+            &mut mistakes,
+        );
+        for mistake in &mistakes {
+            let message = format!("workload `{}`: {mistake}", workload.name);
+            self.plan.problems.push(Problem::error(message).at(&workload.place));
+        }
+        if mistakes.is_empty() {
+            self.take(planned);
+        }
+        bound
+    }
+
+    fn plan_labels(&mut self, engine: &str, view: &EngineView, details: &Arc<Details>) {
+        let subject = format!("container `{}` on engine `{engine}`", details.name);
+        let labelled = match labels::read(&details.labels) {
+            Reading::Nothing => return,
+            Reading::NotEnabled => {
+                if !details.labels.contains_key("drowse.enable") {
+                    let why =
+                        "it has labels of drowse and is not managed: set `drowse.enable=true`";
+                    self.plan.problems.push(Problem::warning(why).about(subject));
+                }
+                return;
+            }
+            Reading::Wrong(wrong) => {
+                let errors = wrong.into_iter().map(|why| Problem::error(why).about(&*subject));
+                self.plan.problems.extend(errors);
+                return;
+            }
+            Reading::Enabled(labelled) => *labelled,
+        };
+        let mut mistakes = Vec::new();
+        let name = labelled.name.map_or_else(|| details.name.clone(), |name| name.value);
+        if let Some(other) = self.plan.workloads.iter().find(|other| other.name == name) {
+            mistakes.push(format!(
+                "container `{}` on engine `{}` is the workload `{name}` already: give this one \
+                 another name with the label `drowse.name`",
+                other.container_name(),
+                other.engine,
+            ));
+        }
+        let planned = self.planned(
+            Draft {
+                name,
+                engine: engine.to_owned(),
+                // By name: whoever recreates the container means the same workload.
+                container: PlannedContainer::OnEngine(Reference::Name(details.name.clone())),
+                details: Some(details.clone()),
+                settings: labelled.settings,
+                route_settings: labelled.routes,
+                port: labelled.port,
+                from: DefinedIn::Labels,
+            },
+            view,
+            &mut mistakes,
+        );
+        if mistakes.is_empty() {
+            self.take(planned);
+        }
+        let errors = mistakes.into_iter().map(|why| Problem::error(why).about(&*subject));
+        self.plan.problems.extend(errors);
+    }
+
+    /// Turns a draft into a plan and notes what is wrong with it.
+    fn planned(&self, draft: Draft, view: &EngineView, mistakes: &mut Vec<String>) -> Planned {
+        let EngineView { capabilities, reach, .. } = view;
+        let Draft { name, engine, container, details, settings, route_settings, port, from } =
+            draft;
+        let passive = passive(&settings, &self.config.defaults);
+        let policy = policy(
+            &name,
+            settings,
+            &self.config.defaults,
+            capabilities,
+            details.as_deref(),
+            mistakes,
+        );
+        if let Some(details) = &details {
+            refuse_what_must_not_sleep(details, &policy.sleep, mistakes);
+        }
+        let only_port = details.as_deref().map(only_exposed_port);
+        let mut routes = Vec::new();
+        let mut claimed = BTreeSet::new();
+        for route in route_settings {
+            let mut planned = self.route(route, &name, from, only_port.as_ref(), mistakes);
+            planned.passive = passive.clone();
+            for host in &planned.hosts {
+                if !claimed.insert((host.clone(), planned.path.clone())) {
+                    mistakes.push(format!("two of its routes claim `{host}{}`", planned.path));
+                }
+            }
+            if let (Some(port), Some(details)) = (planned.port, &details) {
+                let policy = upstream_policy(Some(port), planned.address.clone());
+                if let Err(why) = upstream::choose(&at_rest(details), reach, Vantage::Host, &policy)
+                {
+                    mistakes.push(format!("route `{}`: {why}", planned.name));
+                }
+            }
+            routes.push(planned);
+        }
+        let port = port
+            .map(|port| port.value)
+            .or_else(|| routes.iter().find_map(|route| route.port))
+            .or_else(|| only_port.and_then(Result::ok));
+        Planned { name, engine, container, policy, routes, port, details, from }
+    }
+
+    fn route(
+        &self,
+        route: RouteSettings,
+        workload: &str,
+        from: DefinedIn,
+        only_port: Option<&Result<u16, String>>,
+        mistakes: &mut Vec<String>,
+    ) -> PlannedRoute {
+        let hosts = route.hosts.map(|hosts| hosts.value).unwrap_or_default();
+        let path = route.path.map_or_else(PathPrefix::root, |path| path.value);
+        let port = match (route.port, only_port) {
+            (Some(port), _) => Some(port.value),
+            (None, Some(Ok(port))) => Some(*port),
+            (None, Some(Err(why))) => {
+                let key = match (from, route.name.as_str()) {
+                    (DefinedIn::File, _) => "port".to_owned(),
+                    (DefinedIn::Labels, labels::DEFAULT_ROUTE) => "drowse.port".to_owned(),
+                    (DefinedIn::Labels, name) => format!("drowse.routes.{name}.port"),
+                };
+                mistakes.push(format!("route `{}`: which port? {why}: set `{key}`", route.name));
+                None
+            }
+            (None, None) => None,
+        };
+        for host in &hosts {
+            if let Some(owner) = self.taken.get(&(host.clone(), path.clone()))
+                && owner != workload
+            {
+                mistakes.push(format!("`{host}{path}` is taken by workload `{owner}`"));
+            }
+        }
+        let address = route.address.map(|address| address.value);
+        PlannedRoute { name: route.name, hosts, path, port, address, passive: PassiveRule::none() }
+    }
+
+    fn take(&mut self, planned: Planned) {
+        for route in &planned.routes {
+            for host in &route.hosts {
+                self.taken.insert((host.clone(), route.path.clone()), planned.name.clone());
+            }
+        }
+        self.plan.workloads.push(planned);
+    }
+}
+
+/// A workload before anything about it was checked.
+struct Draft {
+    name: String,
+    engine: String,
+    container: PlannedContainer,
+    details: Option<Arc<Details>>,
+    settings: Settings,
+    route_settings: Vec<RouteSettings>,
+    port: Option<Given<u16>>,
+    from: DefinedIn,
+}
+
+/// Whether this container is the one that `reference` names.
+pub(crate) fn is_named(
+    id: &str,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+    reference: &Reference,
+) -> bool {
+    match reference {
+        Reference::Name(wanted) => name == wanted,
+        // As Docker has it: the beginning of an id will do.
+        Reference::Id(wanted) => !wanted.is_empty() && id.starts_with(wanted.as_str()),
+        Reference::Service { project, service } => {
+            let label = |key: &str| labels.get(key).map(String::as_str);
+            label("com.docker.compose.project") == Some(project)
+                && label("com.docker.compose.service") == Some(service)
+        }
+        _ => false,
+    }
+}
+
+/// What a route says about its upstream, as the gateway takes it.
+pub(crate) fn upstream_policy(port: Option<u16>, address: Option<String>) -> UpstreamPolicy {
+    let mut policy = UpstreamPolicy::new();
+    policy.port = port;
+    policy.address = address;
+    policy
+}
+
+/// The container as it is while it sleeps. What is wrong with its definition shows then as well;
+/// what only shows while it is being started is none of a plan's business.
+fn at_rest(details: &Details) -> Details {
+    let mut still = details.clone();
+    still.observation = Observation::new(ContainerStatus::Stopped, None);
+    for network in &mut still.networks {
+        network.addresses.clear();
+    }
+    still
+}
+
+/// The container's only exposed TCP port, or what to do where there is not one.
+fn only_exposed_port(details: &Details) -> Result<u16, String> {
+    let published = details.published.iter().map(|published| published.container);
+    let exposed = details.exposed.iter().copied().chain(published);
+    let exposed: BTreeSet<u16> =
+        exposed.filter(|port| port.transport == Transport::Tcp).map(|port| port.number).collect();
+    match (exposed.first(), exposed.len()) {
+        (Some(only), 1) => Ok(*only),
+        (None, _) => Err("the container exposes none".to_owned()),
+        _ => {
+            let several: Vec<_> = exposed.iter().map(u16::to_string).collect();
+            Err(format!("the container exposes {}", several.join(", ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+use std::time::{Duration, SystemTime};
+
+use drowse_provider::{Network, NetworkMode, Owner, Port, RestartPolicy, Support};
+
+use super::*;
+use crate::config::Severity;
+
+fn container(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
+    let observation = Observation::new(ContainerStatus::Stopped, None);
+    let mut details = Details::new(format!("id-{name}"), name, observation);
+    details.created = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age));
+    details.exposed = vec![Port::tcp(80)];
+    details.networks = vec![Network::new("bridge", Some("bridge".to_owned()), Vec::new())];
+    details.labels =
+        labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    details
+}
+
+fn enabled(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
+    let mut details = container(name, age, labels);
+    details.labels.insert("drowse.enable".to_owned(), "true".to_owned());
+    details
+}
+
+fn engine(containers: impl IntoIterator<Item = Details>) -> EngineView {
+    EngineView {
+        containers: Some(containers.into_iter().map(Arc::new).collect()),
+        ..EngineView::unread(Capabilities::all(), Reach::Local)
+    }
+}
+
+fn docker(containers: impl IntoIterator<Item = Details>) -> Inventory {
+    Inventory::from([("docker".to_owned(), engine(containers))])
+}
+
+fn config(text: &str) -> Config {
+    crate::config::from_text(text).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn lines(plan: &Plan) -> String {
+    let line = |problem: &Problem| format!("{}: {}", problem.severity.as_str(), problem.line());
+    plan.problems.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn names(plan: &Plan) -> Vec<&str> {
+    plan.workloads.iter().map(|workload| workload.name.as_str()).collect()
+}
+
+#[test]
+fn a_labelled_container_is_a_workload() {
+    let plan = make(
+        &Config::without_file(),
+        &docker([
+            enabled("web", 1, &[("drowse.host", "web.example"), ("drowse.idle", "1m")]),
+            container("other", 1, &[]),
+            container("off", 1, &[("drowse.enable", "false"), ("drowse.host", "off.example")]),
+        ]),
+    );
+    assert_eq!(lines(&plan), "");
+    let [web] = plan.workloads.as_slice() else { panic!("{plan:?}") };
+    assert_eq!(web.container, PlannedContainer::OnEngine(Reference::Name("web".to_owned())));
+    assert_eq!(web.policy.idle, Duration::from_mins(1));
+    assert!(web.policy.adoption_jitter <= Duration::from_secs(6));
+    let [route] = web.routes.as_slice() else { panic!("{web:?}") };
+    assert_eq!((route.urls(), route.port), (vec!["web.example".to_owned()], Some(80)));
+}
+
+#[test]
+fn the_file_wins_over_labels_key_by_key() {
+    let config = config(
+        "defaults: { idle: 1h, wake_timeout: 1h }\n\
+         workloads: { shop: { container: { name: web }, idle: 2m } }",
+    );
+    let web = enabled(
+        "web",
+        1,
+        &[("drowse.host", "web.example"), ("drowse.idle", "1m"), ("drowse.wake-timeout", "3m")],
+    );
+    let plan = make(&config, &docker([web]));
+    let [shop] = plan.workloads.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((shop.name.as_str(), shop.from), ("shop", DefinedIn::File));
+    assert_eq!(shop.policy.idle, Duration::from_mins(2), "the file's own");
+    assert_eq!(shop.policy.wake_timeout, Duration::from_mins(3), "the label's before the default");
+    assert_eq!(shop.routes[0].urls(), ["web.example"]);
+}
+
+#[test]
+fn two_names_of_one_container_are_refused() {
+    let config = config(
+        "workloads:\n  a: { container: { name: web } }\n  b: { container: { id: id-web } }\n",
+    );
+    let plan = make(&config, &docker([container("web", 1, &[])]));
+    assert_eq!(names(&plan), ["a"]);
+    insta::assert_snapshot!(lines(&plan), @"error: workload `b`: its container is another workload's already");
+}
+
+#[test]
+fn a_host_claimed_twice_goes_to_the_file_then_to_the_oldest() {
+    let config = config(
+        "workloads: { f: { container: { name: f }, routes: [{ host: a.example, port: 1 }] } }",
+    );
+    let plan = make(
+        &config,
+        &docker([
+            enabled("young", 1, &[("drowse.host", "b.example")]),
+            enabled("old", 9, &[("drowse.host", "b.example")]),
+            enabled("late", 5, &[("drowse.host", "a.example")]),
+            enabled("other-path", 1, &[("drowse.host", "b.example"), ("drowse.path", "/x")]),
+        ]),
+    );
+    assert_eq!(names(&plan), ["f", "old", "other-path"]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `late` on engine `docker`: `a.example/` is taken by workload `f`
+    error: container `young` on engine `docker`: `b.example/` is taken by workload `old`
+    ");
+}
+
+#[test]
+fn a_container_that_must_not_sleep_is_refused_with_the_reason() {
+    let removed = |name, labels: &[(&str, &str)]| {
+        let mut details = enabled(name, 1, labels);
+        details.removed_when_stopped = true;
+        details
+    };
+    let owned = |name, owner| {
+        let mut details = enabled(name, 1, &[]);
+        details.owner = Some(owner);
+        details
+    };
+    let plan = make(
+        &Config::without_file(),
+        &docker([
+            removed("a-stop", &[]),
+            removed("b-kill", &[("drowse.sleep", "kill")]),
+            removed("c-pause", &[("drowse.sleep", "pause")]),
+            owned("d", Owner::SwarmService("shop".to_owned())),
+            owned("e", Owner::SystemdUnit("web.service".to_owned())),
+            owned("f", Owner::Pod("pod".to_owned())),
+        ]),
+    );
+    assert_eq!(names(&plan), ["c-pause"]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `a-stop` on engine `docker`: it was made with `--rm`: a stop would delete it and its data; make it without, or let it sleep by `pause`
+    error: container `b-kill` on engine `docker`: it was made with `--rm`: a stop would delete it and its data; make it without, or let it sleep by `pause`
+    error: container `d` on engine `docker`: it belongs to the Swarm service `shop`, which would start it again when it sleeps
+    error: container `e` on engine `docker`: it belongs to the systemd unit `web.service`, which would start it again when it sleeps
+    error: container `f` on engine `docker`: it belongs to the pod `pod`, which would start it again when it sleeps
+    ");
+}
+
+#[test]
+fn what_an_engine_cannot_do_is_refused_when_it_is_read() {
+    let mut view = engine([
+        enabled("a-pause", 1, &[("drowse.sleep", "pause")]),
+        enabled("b-own", 1, &[("drowse.stop-signal", "TERM")]),
+        enabled("c-not-restarted", 1, &[("drowse.stop-signal", "INT")]),
+        {
+            let mut details = enabled("d-restarted", 1, &[("drowse.stop-signal", "INT")]);
+            details.restart = RestartPolicy::Always;
+            details
+        },
+    ]);
+    view.capabilities.pause = Support::No("there is no freezer here".into());
+    view.capabilities.stop_signal = Support::No("the engine would start it again".into());
+    let plan = make(&Config::without_file(), &Inventory::from([("old".to_owned(), view)]));
+    assert_eq!(names(&plan), ["b-own", "c-not-restarted"]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `a-pause` on engine `old`: it cannot be paused: there is no freezer here
+    error: container `d-restarted` on engine `old`: it cannot be stopped with INT: the engine would start it again
+    ");
+}
+
+#[test]
+fn a_port_that_is_not_said_must_be_the_only_one() {
+    let exposing = |name, ports: &[u16]| {
+        let mut details = enabled(name, 1, &[("drowse.host", &format!("{name}.example"))]);
+        details.exposed = ports.iter().copied().map(Port::tcp).collect();
+        details.exposed.push(Port { number: 53, transport: Transport::Udp });
+        details
+    };
+    let plan = make(
+        &Config::without_file(),
+        &docker([exposing("a-none", &[]), exposing("b-one", &[81]), exposing("c-two", &[80, 443])]),
+    );
+    assert_eq!(names(&plan), ["b-one"]);
+    assert_eq!(plan.workloads[0].routes[0].port, Some(81));
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `a-none` on engine `docker`: route `default`: which port? the container exposes none: set `drowse.port`
+    error: container `c-two` on engine `docker`: route `default`: which port? the container exposes 80, 443: set `drowse.port`
+    ");
+}
+
+#[test]
+fn a_bad_label_takes_down_nothing_else() {
+    let plan = make(
+        &Config::without_file(),
+        &docker([
+            enabled("bad", 1, &[("drowse.idle", "15"), ("drowse.hots", "x")]),
+            enabled("good", 1, &[("drowse.host", "good.example")]),
+            container("forgotten", 1, &[("drowse.host", "x.example")]),
+            enabled("moot", 1, &[("drowse.sleep", "pause"), ("drowse.stop-timeout", "3s")]),
+        ]),
+    );
+    assert_eq!(names(&plan), ["good"]);
+    assert!(plan.problems.iter().any(|problem| problem.severity == Severity::Warning));
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `bad` on engine `docker`: label `drowse.hots`: there is no such label: did you mean `drowse.host`?
+    error: container `bad` on engine `docker`: label `drowse.idle`: a duration needs a unit: `15s`, `15m`, `15h` or `15d`
+    warning: container `forgotten` on engine `docker`: it has labels of drowse and is not managed: set `drowse.enable=true`
+    error: container `moot` on engine `docker`: label `drowse.stop-timeout` means nothing where `pause` puts it to sleep
+    ");
+}
+
+#[test]
+fn one_name_on_two_engines_needs_another() {
+    let inventory = Inventory::from([
+        ("home".to_owned(), engine([enabled("web", 2, &[])])),
+        ("lab".to_owned(), engine([enabled("web", 1, &[])])),
+    ]);
+    let plan = make(&Config::without_file(), &inventory);
+    assert_eq!(names(&plan), ["web"]);
+    insta::assert_snapshot!(lines(&plan), @"error: container `web` on engine `lab`: container `web` on engine `home` is the workload `web` already: give this one another name with the label `drowse.name`");
+}
+
+#[test]
+fn nothing_is_managed_before_its_engine_was_read() {
+    let config = config(
+        "workloads:\n  web: { container: { name: web } }\n  local: { container: { process: { \
+         command: [app] } } }\n",
+    );
+    let unread = EngineView::unread(Capabilities::all(), Reach::Local);
+    let plan = make(&config, &Inventory::from([("docker".to_owned(), unread)]));
+    assert_eq!(names(&plan), ["local"]);
+    assert_eq!(plan.waiting[0].name, "web");
+
+    // Read, and the container is not there: managed all the same, so that requests are told.
+    let plan = make(&config, &docker([]));
+    assert_eq!(names(&plan), ["web", "local"]);
+    assert!(plan.workloads[0].details.is_none());
+}
+
+#[test]
+fn a_route_that_can_lead_nowhere_is_refused_with_what_to_add() {
+    let mut lonely = enabled("lonely", 1, &[("drowse.host", "lonely.example")]);
+    lonely.network_mode = NetworkMode::None;
+    let mut guest = enabled("guest", 1, &[("drowse.host", "guest.example")]);
+    guest.network_mode = NetworkMode::Container("vpn".to_owned());
+    let mut named = enabled("named", 1, &[("drowse.host", "a"), ("drowse.address", "10.0.0.9")]);
+    named.network_mode = NetworkMode::None;
+    // A container in mid-start has no address yet: that is no mistake of its definition.
+    let mut starting = enabled("starting", 1, &[("drowse.host", "starting.example")]);
+    starting.observation = Observation::new(ContainerStatus::Running, None);
+    let plan = make(&Config::without_file(), &docker([lonely, guest, named, starting]));
+    assert_eq!(names(&plan), ["named", "starting"]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `guest` on engine `docker`: route `default`: it lives in the network of container `vpn`: add `address` with where that one is reached
+    error: container `lonely` on engine `docker`: route `default`: it has no network (mode `none`): attach it to one, or add `address`
+    ");
+}

@@ -1,0 +1,91 @@
+//! `run`: the daemon.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    cli::RunArgs,
+    config::{self, Config, Problems, Source},
+    control::server::ControlSocket,
+    daemon::{Daemon, EndSignals, Ended, announce_end},
+    engines::Engines,
+    exit::{CommandError, CommandResult, Exit},
+    front::Front,
+    limits, memory,
+    state::StateFolder,
+};
+
+/// Where the gateway listens unless it is told otherwise: this machine alone.
+pub(crate) const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResult {
+    let (config, engines, _) = read(arguments.config.as_deref())?;
+    let mut signals = EndSignals::new()?;
+    limits::raise_descriptors();
+    state.create()?;
+    let folder = state.path().display();
+    let _lock = state.lock().map_err(|error| {
+        error.describe(&format!(
+            "runs with the state folder `{folder}` already: stop it first, or give this one \
+             another with `--state-dir`"
+        ))
+    })?;
+    let _engine_locks = engines.lock(state)?;
+    let control = ControlSocket::bind(state.socket())?;
+    let listen = match (arguments.listen.as_slice(), config.listen.as_slice()) {
+        ([], []) => vec![DEFAULT_LISTEN],
+        ([], configured) => configured.to_vec(),
+        (asked, _) => asked.to_vec(),
+    };
+    let grace = config.shutdown_grace;
+    let (front, listeners) = Front::listen(&listen, grace)?;
+    for address in listeners.addresses() {
+        info!(%address, "listening");
+    }
+    let daemon = Daemon::start(config, engines, front, listeners);
+    let end_of_control = CancellationToken::new();
+    let control = tokio::spawn(control.serve(daemon.view(), end_of_control.clone()));
+
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        () = memory::give_back_unused() => signals.next().await,
+    };
+    announce_end(signal, grace);
+    let ended = daemon
+        .end(async {
+            signals.next().await;
+        })
+        .await;
+    end_of_control.cancel();
+    // A panic there has been reported by its own task.
+    _ = control.await;
+    info!("ended");
+    match ended {
+        Ended::Whole => Ok(()),
+        Ended::Cut => Err(CommandError::words(
+            Exit::Failure,
+            "ended before everything in flight was done: connections were cut",
+        )),
+    }
+}
+
+/// Reads the file, if there is one, and makes handles of its engines; speaks to nobody.
+pub(crate) fn read(file: Option<&Path>) -> Result<(Config, Engines, Option<Source>), CommandError> {
+    let usage = |words: String| CommandError::words(Exit::Usage, words);
+    let (config, source) = match file {
+        Some(path) => {
+            let loaded = config::load(path).map_err(usage)?;
+            (loaded.config, Some(loaded.source))
+        }
+        None => (Config::without_file(), None),
+    };
+    let engines = Engines::new(&config)
+        .map_err(|mut problems: Problems| usage(problems.render(source.as_ref())))?;
+    Ok((config, engines, source))
+}

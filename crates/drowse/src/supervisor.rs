@@ -1,0 +1,302 @@
+//! Makes what runs follow the plan: starts and ends the management of workloads, and shows the
+//! gateway where each route leads.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use drowse_watcher::{Workload, WorkloadSpec};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::{
+    complaints::Complaints,
+    config::Config,
+    engines::Engines,
+    front::{self, Front},
+    plan::{self, Inventory, Planned, PlannedContainer},
+    view::{Entry, Unread, View},
+};
+
+/// A container, whatever the workload on it is called.
+type ContainerKey = (String, String);
+
+/// What runs, and what it follows.
+pub(crate) struct Supervisor {
+    config: Arc<Config>,
+    engines: Arc<Engines>,
+    front: Front,
+    /// By workload name.
+    running: BTreeMap<String, Entry>,
+    /// Workloads whose management is ending, by container: until it has, nobody else may begin to
+    /// manage that container.
+    ending: BTreeMap<ContainerKey, usize>,
+    endings: JoinSet<ContainerKey>,
+    complaints: Complaints,
+    view: watch::Sender<Arc<View>>,
+}
+
+impl Supervisor {
+    /// A supervisor of nothing yet, and what it will manage.
+    pub(crate) fn new(
+        config: Arc<Config>,
+        engines: Arc<Engines>,
+        front: Front,
+    ) -> (Self, watch::Receiver<Arc<View>>) {
+        let (view, receiver) = watch::channel(Arc::new(View::default()));
+        let supervisor = Self {
+            config,
+            engines,
+            front,
+            running: BTreeMap::new(),
+            ending: BTreeMap::new(),
+            endings: JoinSet::new(),
+            complaints: Complaints::default(),
+            view,
+        };
+        (supervisor, receiver)
+    }
+
+    /// Follows the inventory until `end`, then ends all management; containers are left as they
+    /// are.
+    pub(crate) async fn run(
+        mut self,
+        mut inventory: watch::Receiver<Inventory>,
+        end: CancellationToken,
+    ) {
+        loop {
+            let now = inventory.borrow_and_update().clone();
+            self.apply(&now).await;
+            if !self.wait_for_news(&mut inventory, &end).await {
+                break;
+            }
+        }
+        for (_, entry) in std::mem::take(&mut self.running) {
+            self.end(entry);
+        }
+        while self.endings.join_next().await.is_some() {}
+    }
+
+    /// Returns when there may be something to do; `false` at the end.
+    async fn wait_for_news(
+        &mut self,
+        inventory: &mut watch::Receiver<Inventory>,
+        end: &CancellationToken,
+    ) -> bool {
+        loop {
+            let complaints_at = self.complaints.next();
+            let complaints = async {
+                match complaints_at {
+                    Some(moment) => tokio::time::sleep_until(moment).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = end.cancelled() => return false,
+                changed = inventory.changed() => {
+                    // Whoever runs us keeps the sender until we have ended.
+                    return changed.is_ok();
+                }
+                Some(ended) = self.endings.join_next() => {
+                    if let Ok(container) = ended {
+                        self.has_ended(&container);
+                    }
+                    return true;
+                }
+                () = complaints => self.complaints.tell(Instant::now()),
+            }
+        }
+    }
+
+    fn has_ended(&mut self, container: &ContainerKey) {
+        if let Some(count) = self.ending.get_mut(container) {
+            *count -= 1;
+            if *count == 0 {
+                self.ending.remove(container);
+            }
+        }
+    }
+
+    async fn apply(&mut self, inventory: &Inventory) {
+        let plan = plan::make(&self.config, inventory);
+        let mut before = std::mem::take(&mut self.running);
+        let mut fresh = Vec::new();
+        for planned in plan.workloads {
+            match before.remove(&planned.name) {
+                Some(entry) if is_same(&entry.planned, &planned) => {
+                    self.keep(entry, planned).await;
+                }
+                Some(entry) => {
+                    self.end(entry);
+                    fresh.push(planned);
+                }
+                None => fresh.push(planned),
+            }
+        }
+        for (_, entry) in before {
+            info!(
+                workload = entry.planned.name,
+                engine = entry.planned.engine,
+                container = entry.planned.container_name(),
+                "no longer managed"
+            );
+            self.end(entry);
+        }
+        for planned in fresh {
+            // It begins when the last one has ended: that brings us here again.
+            if !self.ending.contains_key(&key_of(&planned)) {
+                self.begin(planned);
+            }
+        }
+        self.complaints.update(&plan.problems, Instant::now());
+        let waiting = plan.waiting.into_iter().map(|planned| Unread {
+            trouble: inventory.get(&planned.engine).and_then(|view| view.trouble.clone()),
+            planned,
+        });
+        let is_discovering = self.engines.discovered().any(|configured| {
+            inventory.get(configured.engine.name()).is_none_or(|view| view.containers.is_none())
+        });
+        let entries: Vec<Entry> = self.running.values().cloned().collect();
+        self.front.show(&entries, is_discovering);
+        self.view.send_replace(Arc::new(View {
+            entries,
+            waiting: waiting.collect(),
+            problems: plan.problems,
+        }));
+    }
+
+    /// Goes on with a workload whose policy or routes may have changed.
+    async fn keep(&mut self, mut entry: Entry, mut planned: Planned) {
+        if is_absent(&planned) {
+            planned = Planned { policy: planned.policy, ..entry.planned.clone() };
+        }
+        if entry.planned.policy != planned.policy {
+            info!(workload = planned.name, "its policy has changed");
+            entry.workload.set_policy(planned.policy.clone()).await;
+        }
+        if entry.planned.routes != planned.routes
+            && let Some((engine, _)) = self.engines.find(&planned.engine)
+        {
+            entry.routes = planned
+                .routes
+                .iter()
+                .map(|route| {
+                    // A route that stays keeps its connections.
+                    let known = entry.planned.routes.iter().position(|known| known == route);
+                    known.map_or_else(
+                        || front::route(&planned, route, &entry.workload, &engine),
+                        |index| entry.routes[index].clone(),
+                    )
+                })
+                .collect();
+        }
+        entry.planned = planned;
+        self.running.insert(entry.planned.name.clone(), entry);
+    }
+
+    fn begin(&mut self, planned: Planned) {
+        let Planned { name, engine, container, port, .. } = &planned;
+        let Some((handle, slots)) = self.engines.find(engine) else {
+            error!(workload = name, engine, "there is no such engine");
+            return;
+        };
+        let provider = self
+            .engines
+            .reference(name, container, *port)
+            .and_then(|reference| handle.provider(&reference));
+        let provider = match provider {
+            Ok(provider) => provider,
+            Err(error) => {
+                let error: &(dyn std::error::Error + 'static) = &error;
+                error!(workload = name, engine, error, "cannot be managed");
+                return;
+            }
+        };
+        let readiness = front::readiness(&planned, &handle);
+        let spec = WorkloadSpec::new(name, provider, readiness, planned.policy.clone());
+        let routes = planned.routes.iter().flat_map(plan::PlannedRoute::urls).collect::<Vec<_>>();
+        info!(
+            workload = name,
+            engine,
+            container = planned.container_name(),
+            routes = routes.join(", "),
+            "managed"
+        );
+        let workload = Workload::spawn(spec.with_slots(slots));
+        let routes = planned
+            .routes
+            .iter()
+            .map(|route| front::route(&planned, route, &workload, &handle))
+            .collect();
+        self.running.insert(name.clone(), Entry { planned, workload, routes });
+    }
+
+    fn end(&mut self, entry: Entry) {
+        let key = key_of(&entry.planned);
+        *self.ending.entry(key.clone()).or_default() += 1;
+        self.endings.spawn(async move {
+            entry.workload.close().await;
+            key
+        });
+    }
+}
+
+fn key_of(planned: &Planned) -> ContainerKey {
+    (planned.engine.clone(), planned.container_name())
+}
+
+/// Whether the management can go on as it is: its policy and its routes may change, its container
+/// and the way to find out whether it serves may not.
+fn is_same(before: &Planned, after: &Planned) -> bool {
+    let is_process_changed = matches!(
+        (&before.container, &after.container),
+        (PlannedContainer::Process(before), PlannedContainer::Process(after)) if before != after
+    );
+    key_of(before) == key_of(after)
+        && !is_process_changed
+        // A container that is not there says nothing of its ports.
+        && (is_absent(after) || (before.port == after.port && before.probe() == after.probe()))
+}
+
+/// Whether its container was not there when its engine was last read.
+fn is_absent(planned: &Planned) -> bool {
+    matches!(planned.container, PlannedContainer::OnEngine(_)) && planned.details.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use drowse_provider::{
+        Capabilities, ContainerStatus, Details, Network, Observation, Port, Reach,
+    };
+
+    use super::*;
+    use crate::plan::EngineView;
+
+    fn planned(containers: Vec<Arc<Details>>) -> Planned {
+        let config = crate::config::from_text(
+            "workloads: { web: { container: { name: web }, routes: [{ host: web.example }] } }",
+        );
+        let view = EngineView {
+            containers: Some(containers),
+            ..EngineView::unread(Capabilities::all(), Reach::Local)
+        };
+        let inventory = Inventory::from([("docker".to_owned(), view)]);
+        plan::make(&config.unwrap(), &inventory).workloads.remove(0)
+    }
+
+    fn listening_on(port: u16) -> Vec<Arc<Details>> {
+        let observation = Observation::new(ContainerStatus::Stopped, None);
+        let mut details = Details::new("0123", "web", observation);
+        details.exposed = vec![Port::tcp(port)];
+        details.networks = vec![Network::new("bridge", Some("bridge".to_owned()), Vec::new())];
+        vec![Arc::new(details)]
+    }
+
+    #[test]
+    fn a_container_that_is_away_for_a_while_is_the_same_workload() {
+        let there = planned(listening_on(80));
+        assert!(is_same(&there, &planned(Vec::new())), "it went");
+        assert!(is_same(&there, &planned(listening_on(80))), "it came back as it was");
+        assert!(!is_same(&there, &planned(listening_on(81))), "it listens elsewhere");
+        assert!(!is_same(&planned(Vec::new()), &there), "only now it is known where it listens");
+    }
+}

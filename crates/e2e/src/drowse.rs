@@ -1,0 +1,264 @@
+//! The program under test, as a process of its own.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use crate::http::{self, Request};
+use crate::logs::Logs;
+use crate::wait::{DEADLINE, built, eventually, free_port, scratch_folder, within};
+
+/// What a failed test shows: all that drowse itself says.
+const LOG: &str = "info,drowse=debug,drowse_docker=debug,drowse_watcher=debug,drowse_gateway=debug";
+
+/// How `drowse run` is to be started. The same again at each [`Drowse::start_again`].
+#[derive(Debug, Clone)]
+pub struct DrowseSpec {
+    program: PathBuf,
+    folder: Arc<TempDir>,
+    listen: SocketAddr,
+    arguments: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+}
+
+impl Default for DrowseSpec {
+    /// The program that the runner has built.
+    fn default() -> Self {
+        Self::of(built("DROWSE_BIN", "drowse"))
+    }
+}
+
+impl DrowseSpec {
+    /// `PROGRAM run --listen` at a free port of the loopback, all its files in a folder of its
+    /// own, and no engine but those that the configuration names.
+    pub fn of(program: impl Into<PathBuf>) -> Self {
+        let folder = Arc::new(scratch_folder());
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let home = ["HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TMPDIR"];
+        let home = home.map(|name| (name.into(), folder.path().into()));
+        let state = ("DROWSE_STATE_DIR".into(), folder.path().join("state").into());
+        let log = ("RUST_LOG".into(), LOG.into());
+        let env = home.into_iter().chain([state, log]).collect();
+        let program = program.into();
+        Self { program, folder, listen, arguments: Vec::new(), env }
+    }
+
+    /// The configuration file's text; written anew at each call, also while drowse runs.
+    #[must_use]
+    pub fn config(mut self, yaml: &str) -> Self {
+        let path = self.config_path();
+        if !path.exists() {
+            self = self.argument("--config").argument(&path);
+        }
+        std::fs::write(path, yaml).expect("the configuration to be written");
+        self
+    }
+
+    /// One more argument, after `run --listen ADDR`.
+    #[must_use]
+    pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// One variable of the environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// The engine that a drowse without a file manages.
+    #[must_use]
+    pub fn docker_host(self, url: &str) -> Self {
+        self.env("DOCKER_HOST", url)
+    }
+
+    /// Where it will listen.
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where the configuration is, or would be.
+    pub fn config_path(&self) -> PathBuf {
+        self.folder.path().join("drowse.yaml")
+    }
+
+    /// The folder of all its files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts it, and returns once it accepts connections.
+    ///
+    /// # Panics
+    /// If it ends before, or does not within the usual deadline.
+    pub async fn start(self) -> Drowse {
+        let mut drowse = self.spawn();
+        drowse.wait_until_it_listens().await;
+        drowse
+    }
+
+    /// Starts it, and returns at once.
+    ///
+    /// # Panics
+    /// If there is no such program.
+    pub fn spawn(self) -> Drowse {
+        let logs = Logs::default();
+        let child = self.spawn_into(&logs);
+        Drowse { spec: self, child, logs }
+    }
+
+    fn spawn_into(&self, logs: &Logs) -> Child {
+        let listen = self.listen.to_string();
+        let mut command = self.command(["run", "--listen", &listen]);
+        let mut child = command.args(&self.arguments).spawn().expect("drowse to start");
+        logs.follow(child.stdout.take().expect("a pipe"));
+        logs.follow(child.stderr.take().expect("a pipe"));
+        child
+    }
+
+    /// Any other command of the program (`check`, `list`, `wake NAME`…), with the same environment.
+    pub async fn command_output<const N: usize>(&self, arguments: [&str; N]) -> Output {
+        let what = format!("drowse {} to end", arguments.join(" "));
+        let output = self.command(arguments).output();
+        within(DEADLINE, &what, output).await.expect("drowse to run")
+    }
+
+    fn command<const N: usize>(&self, arguments: [&str; N]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .args(arguments)
+            .env_remove("DOCKER_HOST")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// A running `drowse run`. On drop it is killed, and if the test failed its log is shown.
+#[derive(Debug)]
+pub struct Drowse {
+    spec: DrowseSpec,
+    child: Child,
+    logs: Logs,
+}
+
+impl Drowse {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.spec.listen
+    }
+
+    /// A request through it to a host: `GET target`.
+    pub fn get(&self, host: &str, target: &str) -> Request {
+        http::get(self.spec.listen, target).host(host)
+    }
+
+    /// Its resident memory, in KiB.
+    ///
+    /// # Panics
+    /// If it runs no more.
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.pid().expect("drowse to run"));
+        let status = std::fs::read_to_string(path).expect("its status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.expect("its resident memory")
+    }
+
+    /// How it was started.
+    pub fn spec(&self) -> &DrowseSpec {
+        &self.spec
+    }
+
+    /// What it wrote, to standard output and standard error, over all its lives.
+    pub fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// SIGKILL: no clean-up.
+    pub async fn kill(&mut self) {
+        self.child.kill().await.expect("drowse to be killed");
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Panics
+    /// If it runs no more.
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+        kill_process(pid.expect("drowse to run"), signal).expect("the signal to be sent");
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it has not ended within the deadline.
+    pub async fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        within(deadline, "drowse to end", self.child.wait()).await.expect("drowse's exit status")
+    }
+
+    /// SIGTERM, and waits for its end.
+    ///
+    /// # Panics
+    /// If it has not ended within the deadline.
+    pub async fn terminate(&mut self, deadline: Duration) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.wait(deadline).await
+    }
+
+    /// Starts it again, with the same configuration, folder and port, after it has ended.
+    ///
+    /// # Panics
+    /// If it ends again, or does not listen within the usual deadline.
+    pub async fn start_again(&mut self) {
+        self.child = self.spec.spawn_into(&self.logs);
+        self.wait_until_it_listens().await;
+    }
+
+    /// Waits until it accepts connections.
+    ///
+    /// # Panics
+    /// If it ends before, or does not within the usual deadline.
+    pub async fn wait_until_it_listens(&mut self) {
+        let listen = self.spec.listen;
+        let listening = eventually(DEADLINE, "drowse to listen", || async move {
+            TcpStream::connect(listen).await.ok()
+        });
+        tokio::select! {
+            _ = listening => {}
+            status = self.child.wait() => panic!(
+                "drowse ended while it started: {}\n{}",
+                status.expect("drowse's exit status"),
+                self.logs.lines().join("\n"),
+            ),
+        }
+    }
+}
+
+impl Drop for Drowse {
+    #[expect(clippy::print_stderr, reason = "shown with the failed test")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- drowse's log:\n{}\n---", self.logs.lines().join("\n"));
+        }
+    }
+}

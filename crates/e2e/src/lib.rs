@@ -1,0 +1,31 @@
+//! The harness of drowse's end-to-end tests: a private engine, containers on it, a relay between
+//! drowse and the engine that can be broken, the program itself, and clients.
+//!
+//! It fails as a test does: by a panic that says what was expected. Every wait has a deadline.
+
+#![expect(clippy::expect_used, reason = "a harness fails by panicking, as a test does")]
+
+mod container;
+mod dockerd;
+mod drowse;
+mod events;
+pub mod http;
+mod logs;
+mod relay;
+mod site;
+mod wait;
+pub mod websocket;
+
+pub use container::{ContainerSpec, State, TestContainer};
+pub use dockerd::Dockerd;
+pub use drowse::{Drowse, DrowseSpec};
+pub use events::EventLog;
+pub use logs::Logs;
+pub use relay::{Recorded, SocketRelay};
+pub use rustix::process::Signal;
+pub use site::{Site, Workload};
+pub use wait::{DEADLINE, eventually, free_port, scratch_folder, testapp, within};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct Readme;

@@ -1,0 +1,85 @@
+//! Waiting, with deadlines; and small things that every test needs.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// For whatever should take no time worth mentioning. Generous, since machines are slow at times.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// Waits for a future.
+///
+/// # Panics
+/// After `deadline`, with `what` was waited for.
+pub async fn within<F: Future>(deadline: Duration, what: &str, future: F) -> F::Output {
+    let Ok(output) = tokio::time::timeout(deadline, future).await else {
+        panic!("not within {deadline:?}: {what}");
+    };
+    output
+}
+
+/// Looks again and again, until `look` finds what it looks for. For levels that cannot be
+/// subscribed to.
+///
+/// # Panics
+/// After `deadline`, with `what` was waited for.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    within(deadline, what, async {
+        loop {
+            if let Some(found) = look().await {
+                return found;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    })
+    .await
+}
+
+/// A TCP port of the loopback that nobody uses. In the tests' own network namespace nobody but
+/// the tests takes it before it is used; elsewhere the kernel gives out others for long enough.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// A folder of this test alone, removed on drop. Its path is short enough for a socket's.
+pub fn scratch_folder() -> TempDir {
+    let parent = std::env::var_os("DROWSE_TEST_TMP").map_or_else(std::env::temp_dir, PathBuf::from);
+    tempfile::Builder::new().prefix("t").tempdir_in(parent).expect("a temporary folder")
+}
+
+/// The path of the test application on this machine.
+///
+/// # Panics
+/// If it was not built.
+pub fn testapp() -> PathBuf {
+    built("DROWSE_TESTAPP", "drowse-testapp")
+}
+
+/// A program of this workspace: where the runner says, or beside the test's own.
+pub(crate) fn built(variable: &str, name: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("the test's own path");
+    // target/debug/deps/test-hash
+    let path = test.ancestors().nth(2).expect("a target folder").join(name);
+    assert!(path.exists(), "no {}: `cargo build -p {name}`, or set {variable}", path.display());
+    path
+}
+
+/// A variable that the runner sets.
+pub(crate) fn required(variable: &str) -> String {
+    let Ok(value) = std::env::var(variable) else {
+        panic!("{variable} is not set: run this by `cargo xtask test` or `with-engines`");
+    };
+    value
+}

@@ -1,0 +1,41 @@
+//! By what they are about.
+
+mod at_once;
+mod by_labels;
+mod commands;
+mod engine_away;
+mod in_use;
+mod outside;
+mod passive;
+mod round;
+mod starting;
+mod stopping;
+mod waiting;
+
+use std::time::Duration;
+
+use drowse_e2e::{DEADLINE, Drowse, Site, TestContainer, Workload};
+
+/// An idle time that never passes in a test.
+const NEVER: &str = "1h";
+
+/// As long as an idle time, or several of them, may take. Nothing is waited for: what must not
+/// happen in this time has its chance to happen.
+async fn let_pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// A container that is made and stopped, and a drowse that manages it.
+async fn asleep(name: &str, idle: &str) -> (Site, TestContainer, Drowse) {
+    let site = Site::new().await;
+    let app = site.container(name).create().await;
+    let drowse = site.start(&[Workload::of(&app).idle(idle)]).await;
+    (site, app, drowse)
+}
+
+/// The same, and it has been woken by a request.
+async fn awake(name: &str, idle: &str) -> (Site, TestContainer, Drowse) {
+    let (site, app, drowse) = asleep(name, idle).await;
+    drowse.get(&app.host(), "/").deadline(DEADLINE).send().await.assert_served();
+    (site, app, drowse)
+}

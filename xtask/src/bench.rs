@@ -1,0 +1,92 @@
+//! `cargo xtask bench`: the numbers that the design asks for, beside private engines.
+//!
+//! drowse is built as for packages and run as a black box, in the same sandbox as the tests. The
+//! measurements themselves are below `inside`; they share the sandbox's network with drowse, the
+//! engine and its containers, and one clock with all of them.
+
+mod clock;
+mod drowse;
+mod engine;
+mod exchange;
+mod fake;
+mod herd;
+mod idle;
+pub(crate) mod inside;
+mod machine;
+mod process;
+mod relay;
+mod report;
+mod site;
+mod spread;
+mod wake;
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::sandbox::{Ended, Output, Sandbox};
+use crate::{cargo, setup, terminal, testapp};
+
+/// Longer than all measurements take, by far.
+const DEADLINE: Duration = Duration::from_mins(15);
+
+/// What is measured, and how.
+#[derive(Debug, Args)]
+pub(crate) struct Measure {
+    /// Fewer runs and shorter windows: two minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Only these parts.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PARTS")]
+    only: Vec<Part>,
+    /// Put the results into BENCHMARKS.md.
+    #[arg(long, conflicts_with_all = ["quick", "only"])]
+    write: bool,
+}
+
+/// A part of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// From request to start order, and from `listen()` to the first byte.
+    Wake,
+    /// Thousands of requests at once on one sleeping container.
+    Herd,
+    /// Resident memory of few and of many workloads.
+    Memory,
+    /// Processor time and engine calls while nothing happens.
+    Idle,
+}
+
+impl Measure {
+    fn parts(&self) -> &[Part] {
+        if self.only.is_empty() { Part::value_variants() } else { &self.only }
+    }
+
+    fn arguments(&self) -> Vec<String> {
+        let mut arguments = Vec::new();
+        arguments.extend(self.quick.then(|| "--quick".to_owned()));
+        arguments.extend(self.write.then(|| "--write".to_owned()));
+        let names = self.only.iter().filter_map(ValueEnum::to_possible_value);
+        arguments.extend(names.map(|name| format!("--only={}", name.get_name())));
+        arguments
+    }
+}
+
+/// Builds drowse, opens the sandbox, and measures in it.
+pub(crate) fn run(measure: &Measure) -> anyhow::Result<ExitCode> {
+    setup::engines()?;
+    testapp::build()?;
+    cargo::run(&mut cargo::cargo(["build", "--profile", "dist", "--bin", "drowse"]))?;
+    terminal::note(&format!("the machine's load average is {}", machine::load()));
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["bench-inside", "--program"])
+        .arg(cargo::target_dir()?.join("dist/drowse"))
+        .args(measure.arguments());
+    let ended = Sandbox::open()?.run(&command, Output::Inherit, Some(DEADLINE))?;
+    if let Ended::TimedOut(after) = ended {
+        terminal::error(&format!("killed after {after:?}"));
+    }
+    Ok(ended.exit_code())
+}

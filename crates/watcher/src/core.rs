@@ -188,8 +188,8 @@ struct Sleep {
     retry: Retry,
     /// A sleep was decided and could not be carried out.
     due: bool,
-    /// That leases keep it awake was told.
-    told: bool,
+    /// At the last look its idle time was over, and leases kept it awake.
+    is_held: bool,
 }
 
 /// What others did with the container.
@@ -250,7 +250,7 @@ impl Core {
                 adopted_at: None,
                 retry: Retry::new(),
                 due: false,
-                told: false,
+                is_held: false,
             },
             failures: Failures::default(),
             outside: Outside::default(),

@@ -110,6 +110,8 @@ struct Life {
     asks: HashMap<AskId, LeaseRequest>,
     sleeps: HashMap<AskId, oneshot::Sender<Result<(), SleepError>>>,
     slot: Option<OwnedSemaphorePermit>,
+    /// Who was told to keep it awake, since its idle time was last over.
+    told_holders: Vec<String>,
 }
 
 impl Life {
@@ -156,6 +158,7 @@ impl Runtime {
             asks: HashMap::new(),
             sleeps: HashMap::new(),
             slot: None,
+            told_holders: Vec::new(),
         });
         self.step(&mut life, Input::Tick);
         let mut watch_is_open = true;
@@ -281,7 +284,7 @@ impl Runtime {
                 }
             }
             Effect::Changed(transition) => self.log_change(&transition),
-            Effect::StaysAwake => self.log_stays_awake(),
+            Effect::StaysAwake { anew } => self.log_stays_awake(life, anew),
             Effect::Trouble { what, error, next_attempt } => {
                 self.log_trouble(what, &error, next_attempt);
             }
@@ -412,9 +415,23 @@ impl Runtime {
         if error.is_retryable() { log!(warn) } else { log!(error) }
     }
 
-    fn log_stays_awake(&self) {
+    /// Once for each holder, not at each look.
+    fn log_stays_awake(&self, life: &mut Life, anew: bool) {
+        if anew {
+            life.told_holders.clear();
+        }
+        let holders = (self.holders)();
+        let known = life.told_holders.len();
+        for (name, _) in &holders {
+            if !life.told_holders.contains(name) {
+                life.told_holders.push(name.clone());
+            }
+        }
+        if life.told_holders.len() == known {
+            return;
+        }
         let holders: Vec<String> =
-            (self.holders)().into_iter().map(|(name, held)| format!("{name} ({held})")).collect();
+            holders.into_iter().map(|(name, held)| format!("{name} ({held})")).collect();
         tracing::info!(
             workload = self.name,
             engine = self.provider.engine(),

@@ -25,9 +25,9 @@ impl Core {
         if in_use {
             self.refuse_sleepers_in_use(seen);
             if idle_at <= now {
-                if !self.sleep.told && seen.leases() > 0 {
-                    self.sleep.told = true;
-                    self.effects.push(Effect::StaysAwake);
+                if seen.leases() > 0 {
+                    let anew = !std::mem::replace(&mut self.sleep.is_held, true);
+                    self.effects.push(Effect::StaysAwake { anew });
                 }
                 let recheck = (self.policy.idle / 16).clamp(SHORTEST_RECHECK, LONGEST_RECHECK);
                 self.sleep.check_at = now + recheck;
@@ -35,7 +35,7 @@ impl Core {
                 self.sleep.check_at = idle_at;
             }
         } else if idle_at > now && !on_request {
-            self.sleep.told = false;
+            self.sleep.is_held = false;
             self.sleep.check_at = idle_at;
         } else if self.lost.is_some() {
             self.sleep.check_at = now + WHILE_LOST;

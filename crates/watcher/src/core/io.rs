@@ -59,8 +59,9 @@ pub(crate) enum Effect {
     SleepAnswer(AskId, Result<(), SleepError>),
     /// Tell that it went from one state to another.
     Changed(Transition),
-    /// Tell that its idle time is over and leases keep it awake.
-    StaysAwake,
+    /// Its idle time is over and leases keep it awake: tell which, if that was not told. `anew`: it
+    /// is the first look of this time, and nothing was told yet.
+    StaysAwake { anew: bool },
     /// Tell of an engine call that failed, and when it is tried again.
     Trouble { what: &'static str, error: Error, next_attempt: Duration },
 }

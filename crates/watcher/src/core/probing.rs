@@ -110,7 +110,7 @@ impl Core {
         self.wake.wanted = false;
         self.wake.retry.succeeded();
         self.sleep.due = false;
-        self.sleep.told = false;
+        self.sleep.is_held = false;
         self.sleep.check_at = now;
         self.open(Proven { ready });
     }

@@ -415,7 +415,7 @@ impl Core {
         self.probing.since = self.wake.ordered_at.unwrap_or(now);
         self.wake.locked = None;
         self.sleep.check_at = now;
-        self.sleep.told = false;
+        self.sleep.is_held = false;
         self.sleep.due = false;
     }
 

@@ -1,0 +1,123 @@
+//! What the log says of a workload at INFO: changes and what keeps it awake, and nothing per
+//! request.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use drowse_provider::{Deadline, Engine, Reference, testing::ScriptedEngine};
+use drowse_watcher::{
+    Lease, LeaseKind, PhaseName, Policy, ReadyWhenRunning, Workload, WorkloadSpec,
+};
+use tokio::time::{sleep, timeout};
+use tracing::subscriber::DefaultGuard;
+
+const IDLE: Duration = Duration::from_mins(15);
+/// Of virtual time: a test that needs more is stuck.
+const PATIENCE: Duration = Duration::from_hours(10);
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn listen() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .without_time()
+            .with_ansi(false)
+            .with_target(false)
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let bytes = self.0.lock().unwrap();
+        String::from_utf8_lossy(&bytes).lines().map(|line| line.trim().to_owned()).collect()
+    }
+
+    fn of(&self, word: &str) -> Vec<String> {
+        self.lines().into_iter().filter(|line| line.contains(word)).collect()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn workload() -> (ScriptedEngine, Workload) {
+    let engine = ScriptedEngine::new("home");
+    engine.add("app");
+    let provider = engine.provider(&Reference::Name("app".to_owned())).unwrap();
+    let spec = WorkloadSpec::new("app", provider, Arc::new(ReadyWhenRunning), Policy::new(IDLE));
+    (engine, Workload::spawn(spec))
+}
+
+async fn lease(workload: &Workload, holder: &str) -> Lease {
+    let holder = workload.holder(holder);
+    workload.lease(&holder, LeaseKind::Active, Deadline::after(PATIENCE)).await.unwrap()
+}
+
+async fn asleep(workload: &Workload) {
+    let mut watch = workload.watch();
+    let slept = watch.wait_for(|snapshot| snapshot.phase == PhaseName::Asleep);
+    timeout(PATIENCE, slept).await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_change_is_a_line_and_a_request_is_none() {
+    let (log, _guard) = Log::listen();
+    let (_engine, workload) = workload();
+    asleep(&workload).await;
+    drop(lease(&workload, "route").await);
+    let woken = log.lines().len();
+    for _ in 0..1_000 {
+        drop(lease(&workload, "route").await);
+    }
+    assert_eq!(log.lines().len(), woken);
+    asleep(&workload).await;
+    let changes: Vec<String> = log
+        .lines()
+        .iter()
+        .filter_map(|line| Some(line.split("to=").nth(1)?.split(' ').next()?.to_owned()))
+        .collect();
+    assert_eq!(changes, ["asleep", "starting", "probing", "ready", "stopping", "asleep"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keeps_it_awake_is_told_once_for_each_holder() {
+    let (log, _guard) = Log::listen();
+    let (_engine, workload) = workload();
+    let download = lease(&workload, "route files").await;
+    sleep(IDLE * 4).await;
+    let told = log.of("stays awake");
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].contains("route files (1)"), "{told:#?}");
+
+    let socket = lease(&workload, "route chat").await;
+    drop(download);
+    sleep(IDLE * 4).await;
+    let told = log.of("stays awake");
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[1].contains("route chat (1)"), "{told:#?}");
+
+    drop(socket);
+    asleep(&workload).await;
+    let again = lease(&workload, "route files").await;
+    sleep(IDLE * 4).await;
+    assert_eq!(log.of("stays awake").len(), 3, "a new time of being awake");
+    drop(again);
+}

@@ -316,6 +316,12 @@ impl TestContainer {
         self.order("unpause").await;
     }
 
+    /// Gives it another name.
+    pub async fn rename(&mut self, name: &str) {
+        self.order(&format!("rename?name={name}")).await;
+        name.clone_into(&mut self.spec.name);
+    }
+
     /// Removes it, whatever its state.
     pub async fn remove(&self) {
         let path = format!("/containers/{}?force=1&v=1", self.id);

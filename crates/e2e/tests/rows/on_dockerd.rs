@@ -10,6 +10,7 @@ mod passive;
 mod round;
 mod starting;
 mod stopping;
+mod updates;
 mod waiting;
 
 use std::time::Duration;

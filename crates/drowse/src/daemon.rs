@@ -14,7 +14,7 @@ use crate::{
     config::{Config, show_duration},
     discovery,
     engines::Engines,
-    front::{Front, Listeners},
+    front::{Bound, Front, Listeners},
     plan::{EngineView, Inventory},
     supervisor::Supervisor,
     view::View,
@@ -45,12 +45,13 @@ pub(crate) enum Ended {
 }
 
 impl Daemon {
-    /// Begins to manage. The gateway is listening already.
-    pub(crate) fn start(
+    /// Begins to manage, and then to serve: from the first request on the hosts that the
+    /// configuration names are known.
+    pub(crate) async fn start(
         config: Config,
         engines: Engines,
         front: Front,
-        listeners: Listeners,
+        bound: Bound,
     ) -> Self {
         let config = Arc::new(config);
         let engines = Arc::new(engines);
@@ -60,7 +61,7 @@ impl Daemon {
             (engine.name().to_owned(), EngineView::unread(engine.capabilities(), engine.reach()))
         });
         let inventory = Arc::new(watch::Sender::new(unread.collect::<Inventory>()));
-        let (supervisor, view) = Supervisor::new(config.clone(), engines.clone(), front);
+        let (supervisor, mut view) = Supervisor::new(config.clone(), engines.clone(), front);
         let supervisor = tokio::spawn(supervisor.run(inventory.subscribe(), end.clone()));
         let mut followers = JoinSet::new();
         for configured in engines.discovered() {
@@ -71,6 +72,10 @@ impl Daemon {
                 inventory.clone(),
             ));
         }
+        // The first plan is made without any engine's answer: nothing here waits for the network. If
+        // the supervisor panicked, its task says so at the end.
+        _ = view.changed().await;
+        let listeners = bound.serve();
         Self { listeners, engines, view, inventory, supervisor, followers, end }
     }
 

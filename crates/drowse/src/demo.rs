@@ -26,7 +26,7 @@ use crate::{
     daemon::{Daemon, EndSignals},
     engines::Engines,
     exit::{CommandError, CommandResult, Exit},
-    front::{Front, Listeners},
+    front::{Bound, Front},
     output::say,
     run::DEFAULT_LISTEN,
 };
@@ -42,13 +42,13 @@ const DOCKER_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) async fn demo(arguments: &DemoArgs, peers: Peers) -> CommandResult {
     let mut signals = EndSignals::new()?;
-    let (front, listeners, note) = listen(arguments.listen)?;
-    let address = listeners.addresses().first().copied().unwrap_or(DEFAULT_LISTEN);
+    let (front, bound, note) = bind(arguments.listen)?;
+    let address = bound.addresses().first().copied().unwrap_or(DEFAULT_LISTEN);
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let config = configuration(&program, arguments.idle)?;
     let engines = Engines::new(&config)
         .map_err(|mut problems| CommandError::words(Exit::Failure, problems.render(None)))?;
-    let daemon = Daemon::start(config, engines, front, listeners);
+    let daemon = Daemon::start(config, engines, front, bound).await;
 
     say(introduction(address, arguments.idle, note.as_deref()))?;
     if let Some(hint) = docker_hint().await {
@@ -69,17 +69,17 @@ pub(crate) async fn demo(arguments: &DemoArgs, peers: Peers) -> CommandResult {
 }
 
 /// Listens where it was asked for; else at the usual port, or at a free one if that is taken.
-fn listen(asked: Option<SocketAddr>) -> Result<(Front, Listeners, Option<String>), CommandError> {
+fn bind(asked: Option<SocketAddr>) -> Result<(Front, Bound, Option<String>), CommandError> {
     let first = asked.unwrap_or(DEFAULT_LISTEN);
-    match Front::listen(&[first], GRACE) {
-        Ok((front, listeners)) => Ok((front, listeners, None)),
+    match Front::bind(&[first], GRACE) {
+        Ok((front, bound)) => Ok((front, bound, None)),
         Err(error) if asked.is_some() => Err(error),
         Err(_) => {
             let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let (front, listeners) = Front::listen(&[free], GRACE)?;
+            let (front, bound) = Front::bind(&[free], GRACE)?;
             Ok((
                 front,
-                listeners,
+                bound,
                 Some(format!("port {} is taken, so another one is used", first.port())),
             ))
         }

@@ -37,17 +37,7 @@ pub(crate) async fn follow(
     wanted: Arc<[Reference]>,
     inventory: Arc<watch::Sender<Inventory>>,
 ) {
-    let mut follower = Follower {
-        engine: engine.clone(),
-        wanted,
-        inventory,
-        known: BTreeMap::new(),
-        leaving: BTreeMap::new(),
-        to_read: BTreeSet::new(),
-        read_again: BTreeMap::new(),
-        is_complete: false,
-        is_shown: false,
-    };
+    let mut follower = Follower::new(engine.clone(), wanted, inventory);
     let mut events = engine.events();
     let mut reads = FuturesUnordered::new();
     loop {
@@ -120,6 +110,9 @@ struct Follower {
     /// Of those, the ones that went, and until when they are still shown.
     leaving: BTreeMap<String, Instant>,
     to_read: BTreeSet<String>,
+    /// Reads under way, and whether something has happened since they began: what they find may be
+    /// older than that.
+    reading: BTreeMap<String, bool>,
     read_again: BTreeMap<String, Instant>,
     /// Whether a whole list was taken in.
     is_complete: bool,
@@ -129,6 +122,25 @@ struct Follower {
 }
 
 impl Follower {
+    fn new(
+        engine: Arc<dyn Engine>,
+        wanted: Arc<[Reference]>,
+        inventory: Arc<watch::Sender<Inventory>>,
+    ) -> Self {
+        Self {
+            engine,
+            wanted,
+            inventory,
+            known: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            to_read: BTreeSet::new(),
+            reading: BTreeMap::new(),
+            read_again: BTreeMap::new(),
+            is_complete: false,
+            is_shown: false,
+        }
+    }
+
     fn item(&mut self, item: Result<EngineItem, Error>) {
         match item {
             Ok(EngineItem::Synced(list)) => self.synced(list),
@@ -182,6 +194,14 @@ impl Follower {
     fn event(&mut self, event: &Event) {
         let actor = &event.actor;
         let is_known = self.known.contains_key(&actor.id);
+        if let Some(is_superseded) = self.reading.get_mut(&actor.id)
+            && matches!(
+                event.action,
+                EventAction::Destroy | EventAction::Rename(_) | EventAction::Update
+            )
+        {
+            *is_superseded = true;
+        }
         match event.action {
             EventAction::Destroy => self.leaves(&actor.id),
             EventAction::Rename(_) | EventAction::Update if is_known => {
@@ -208,8 +228,11 @@ impl Follower {
 
     fn begin_reads(&mut self, reads: &mut FuturesUnordered<Read>) {
         while reads.len() < READS_AT_ONCE
-            && let Some(id) = self.to_read.pop_first()
+            && let Some(id) =
+                self.to_read.iter().find(|id| !self.reading.contains_key(*id)).cloned()
         {
+            self.to_read.remove(&id);
+            self.reading.insert(id.clone(), false);
             let provider = self.engine.provider(&Reference::Id(id.clone()));
             reads.push(
                 async move {
@@ -225,7 +248,12 @@ impl Follower {
     }
 
     fn read(&mut self, id: String, outcome: Result<Details, Error>) {
+        let is_superseded = self.reading.remove(&id).unwrap_or(false);
         match outcome {
+            // Only a read that begins now tells what is true now.
+            _ if is_superseded => {
+                self.to_read.insert(id);
+            }
             Ok(details) => {
                 self.leaving.remove(&id);
                 // Whoever has the name now is what the one that went was.

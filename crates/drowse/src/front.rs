@@ -1,6 +1,6 @@
 //! The gateway as the rest of the program sees it: where it listens, and what leads where.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use drowse_gateway::{
@@ -31,52 +31,57 @@ const BACKLOG: u32 = 4_096;
 #[derive(Clone, Debug)]
 pub(crate) struct Front(Gateway);
 
-/// The listening sockets and the connections that came by them.
+/// Sockets that are bound and not served yet: who connects waits.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    gateway: Gateway,
+    listeners: Vec<TcpListener>,
+    grace: Duration,
+}
+
+/// The served sockets and the connections that came by them.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    addresses: Vec<SocketAddr>,
     serving: JoinSet<()>,
     shutdown: CancellationToken,
     grace: Duration,
 }
 
 impl Front {
-    /// Listens at all of these addresses. Requests are answered from now on, with 503 until the
-    /// first routes are shown.
+    /// Listens at all of these addresses, or at none. Who connects waits for [`Bound::serve`].
     ///
     /// # Errors
     /// Which address cannot be had, why, and what to do.
-    pub(crate) fn listen(
+    pub(crate) fn bind(
         wanted: &[SocketAddr],
         grace: Duration,
-    ) -> Result<(Self, Listeners), CommandError> {
+    ) -> Result<(Self, Bound), CommandError> {
         let mut options = GatewayOptions::new();
         options.grace = grace;
         let gateway = Gateway::new(options);
-        let mut listeners = Listeners {
-            addresses: Vec::new(),
-            serving: JoinSet::new(),
-            shutdown: CancellationToken::new(),
-            grace,
-        };
-        // All or none: the first is not served before the last is had.
-        let bound: Vec<TcpListener> = wanted
+        let listeners = wanted
             .iter()
             .map(|address| bind(*address).map_err(|error| explain(*address, &error)))
             .collect::<Result<_, _>>()?;
-        for (listener, asked) in bound.into_iter().zip(wanted) {
-            listeners.addresses.push(listener.local_addr().unwrap_or(*asked));
-            let gateway = gateway.clone();
-            let shutdown = listeners.shutdown.clone();
-            listeners.serving.spawn(async move { gateway.serve(listener, shutdown).await });
-        }
-        Ok((Self(gateway), listeners))
+        Ok((Self(gateway.clone()), Bound { gateway, listeners, grace }))
     }
 
-    /// Serves by these routes from now on. `is_discovering`: there may be more that are not known
-    /// yet, so an unknown host is told to come again.
-    pub(crate) fn show(&self, entries: &[Entry], is_discovering: bool) {
-        match RouteTable::build(entries.iter().flat_map(|entry| entry.routes.iter().cloned())) {
+    /// Serves by these routes from now on. `in_between`: what is about to be managed anew, whose
+    /// routes stay as they were unless somebody else has them now. `is_discovering`: there may be
+    /// more that are not known yet, so an unknown host is told to come again.
+    pub(crate) fn show(&self, entries: &[Entry], in_between: &[Entry], is_discovering: bool) {
+        let mut routes = Vec::new();
+        let mut taken = BTreeSet::new();
+        for entry in entries.iter().chain(in_between) {
+            for (planned, route) in entry.planned.routes.iter().zip(&entry.routes) {
+                let urls = planned.urls();
+                if urls.iter().all(|url| !taken.contains(url)) {
+                    taken.extend(urls);
+                    routes.push(route.clone());
+                }
+            }
+        }
+        match RouteTable::build(routes) {
             Ok(table) => self.0.replace_routes(table),
             // The plan gives each host and path to one workload: this would be a mistake of ours.
             // What is served now stays right for what it leads to.
@@ -89,12 +94,26 @@ impl Front {
     }
 }
 
-impl Listeners {
+impl Bound {
     /// Where it listens, with the ports that the system chose.
-    pub(crate) fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
+    /// Answers requests from now on.
+    pub(crate) fn serve(self) -> Listeners {
+        let shutdown = CancellationToken::new();
+        let mut serving = JoinSet::new();
+        for listener in self.listeners {
+            let gateway = self.gateway.clone();
+            let shutdown = shutdown.clone();
+            serving.spawn(async move { gateway.serve(listener, shutdown).await });
+        }
+        Listeners { serving, shutdown, grace: self.grace }
+    }
+}
+
+impl Listeners {
     /// Stops accepting and lets what is in flight end; `false` if the grace period was not enough.
     pub(crate) async fn drain(&mut self) -> bool {
         let began = Instant::now();
@@ -191,7 +210,7 @@ mod tests {
     async fn a_port_that_is_taken_is_named_with_what_to_do() {
         let other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = other.local_addr().unwrap();
-        let error = Front::listen(&[address], Duration::ZERO).unwrap_err().to_string();
+        let error = Front::bind(&[address], Duration::ZERO).unwrap_err().to_string();
         let words = error.replace(&address.port().to_string(), "PORT");
         insta::assert_snapshot!(words, @"error: cannot listen on 127.0.0.1:PORT: port PORT is in use; stop what listens there, or choose another address with `--listen`");
     }

@@ -206,6 +206,7 @@ impl Planner<'_> {
             ContainerConfig::OnEngine { engine, reference } => {
                 let view = inventory.get(engine)?;
                 let Some(containers) = &view.containers else {
+                    self.reserve_hosts(workload);
                     self.plan.waiting.push(Waiting {
                         name: workload.name.clone(),
                         engine: engine.clone(),
@@ -265,6 +266,16 @@ impl Planner<'_> {
             self.take(planned);
         }
         bound
+    }
+
+    /// What the file gives to a workload is not up for grabs while its engine is out of reach.
+    fn reserve_hosts(&mut self, workload: &WorkloadConfig) {
+        for route in workload.routes.iter().flatten() {
+            let path = route.path.as_ref().map_or_else(PathPrefix::root, |path| path.value.clone());
+            for host in route.hosts.iter().flat_map(|hosts| &hosts.value) {
+                self.taken.insert((host.clone(), path.clone()), workload.name.clone());
+            }
+        }
     }
 
     fn plan_labels(&mut self, engine: &str, view: &EngineView, details: &Arc<Details>) {

@@ -44,11 +44,12 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
         (asked, _) => asked.to_vec(),
     };
     let grace = config.shutdown_grace;
-    let (front, listeners) = Front::listen(&listen, grace)?;
-    for address in listeners.addresses() {
+    let (front, bound) = Front::bind(&listen, grace)?;
+    let addresses = bound.addresses();
+    let daemon = Daemon::start(config, engines, front, bound).await;
+    for address in addresses {
         info!(%address, "listening");
     }
-    let daemon = Daemon::start(config, engines, front, listeners);
     let end_of_control = CancellationToken::new();
     let control = tokio::spawn(control.serve(daemon.view(), end_of_control.clone()));
 

@@ -1,9 +1,9 @@
 //! Makes what runs follow the plan: starts and ends the management of workloads, and shows the
 //! gateway where each route leads.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use drowse_watcher::{Workload, WorkloadSpec};
+use drowse_watcher::{LeaseKind, Workload, WorkloadSpec};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -17,8 +17,8 @@ use crate::{
     view::{Entry, Unread, View},
 };
 
-/// A container, whatever the workload on it is called.
-type ContainerKey = (String, String);
+/// How often it is looked at whether requests that a former management let in are through.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What runs, and what it follows.
 pub(crate) struct Supervisor {
@@ -27,10 +27,15 @@ pub(crate) struct Supervisor {
     front: Front,
     /// By workload name.
     running: BTreeMap<String, Entry>,
-    /// Workloads whose management is ending, by container: until it has, nobody else may begin to
-    /// manage that container.
-    ending: BTreeMap<ContainerKey, usize>,
-    endings: JoinSet<ContainerKey>,
+    /// Workloads whose management is ending: until it has, nobody else may begin to manage their
+    /// containers.
+    ending: BTreeMap<u64, Entry>,
+    endings: JoinSet<u64>,
+    last_ending: u64,
+    /// Workloads whose management has ended, and whose requests are not all through.
+    former: Vec<Entry>,
+    /// What goes on beside the management of a workload, until the end.
+    vigils: JoinSet<()>,
     complaints: Complaints,
     view: watch::Sender<Arc<View>>,
 }
@@ -50,6 +55,9 @@ impl Supervisor {
             running: BTreeMap::new(),
             ending: BTreeMap::new(),
             endings: JoinSet::new(),
+            last_ending: 0,
+            former: Vec::new(),
+            vigils: JoinSet::new(),
             complaints: Complaints::default(),
             view,
         };
@@ -97,21 +105,13 @@ impl Supervisor {
                     return changed.is_ok();
                 }
                 Some(ended) = self.endings.join_next() => {
-                    if let Ok(container) = ended {
-                        self.has_ended(&container);
+                    if let Ok(ended) = ended {
+                        self.former.extend(self.ending.remove(&ended));
                     }
                     return true;
                 }
+                Some(_) = self.vigils.join_next() => {}
                 () = complaints => self.complaints.tell(Instant::now()),
-            }
-        }
-    }
-
-    fn has_ended(&mut self, container: &ContainerKey) {
-        if let Some(count) = self.ending.get_mut(container) {
-            *count -= 1;
-            if *count == 0 {
-                self.ending.remove(container);
             }
         }
     }
@@ -141,12 +141,19 @@ impl Supervisor {
             );
             self.end(entry);
         }
+        let mut in_between = Vec::new();
         for planned in fresh {
-            // It begins when the last one has ended: that brings us here again.
-            if !self.ending.contains_key(&key_of(&planned)) {
+            let before = self.ending.values().filter(|entry| is_of_same(&entry.planned, &planned));
+            let before: Vec<Entry> = before.cloned().collect();
+            if before.is_empty() {
                 self.begin(planned);
+            } else {
+                // It begins when the last one has ended: that brings us here again. Until then its
+                // hosts are known, and whoever comes is told to come again.
+                in_between.extend(before);
             }
         }
+        self.former.retain(|entry| entry.workload.leases() > 0);
         self.complaints.update(&plan.problems, Instant::now());
         let waiting = plan.waiting.into_iter().map(|planned| Unread {
             trouble: inventory.get(&planned.engine).and_then(|view| view.trouble.clone()),
@@ -156,7 +163,7 @@ impl Supervisor {
             inventory.get(configured.engine.name()).is_none_or(|view| view.containers.is_none())
         });
         let entries: Vec<Entry> = self.running.values().cloned().collect();
-        self.front.show(&entries, is_discovering);
+        self.front.show(&entries, &in_between, is_discovering);
         self.view.send_replace(Arc::new(View {
             entries,
             waiting: waiting.collect(),
@@ -222,6 +229,9 @@ impl Supervisor {
             "managed"
         );
         let workload = Workload::spawn(spec.with_slots(slots));
+        for former in self.former.extract_if(.., |former| is_of_same(&former.planned, &planned)) {
+            self.vigils.spawn(keep_awake_for(former.workload, workload.clone()));
+        }
         let routes = planned
             .routes
             .iter()
@@ -231,17 +241,42 @@ impl Supervisor {
     }
 
     fn end(&mut self, entry: Entry) {
-        let key = key_of(&entry.planned);
-        *self.ending.entry(key.clone()).or_default() += 1;
+        self.last_ending += 1;
+        let number = self.last_ending;
+        let workload = entry.workload.clone();
+        self.ending.insert(number, entry);
         self.endings.spawn(async move {
-            entry.workload.close().await;
-            key
+            workload.close().await;
+            number
         });
     }
 }
 
-fn key_of(planned: &Planned) -> ContainerKey {
-    (planned.engine.clone(), planned.container_name())
+/// Requests that were let in before a container came under another management are in flight still:
+/// the new one does not know their leases, and must not put it to sleep under them.
+async fn keep_awake_for(former: Workload, now: Workload) {
+    let holder = now.holder("requests of before it was managed anew");
+    let mut news = now.watch();
+    let mut lease = None;
+    while former.leases() > 0 {
+        // Passive: what they wait for runs already, and if it does not, they wake nothing.
+        lease = lease.or_else(|| now.try_lease(&holder, LeaseKind::Passive));
+        tokio::select! {
+            changed = news.changed(), if lease.is_none() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// Whether two plans are about one container: a rename leaves the id, an update the name.
+fn is_of_same(a: &Planned, b: &Planned) -> bool {
+    let id = |planned: &Planned| planned.details.as_ref().map(|details| details.id.clone());
+    a.engine == b.engine
+        && (a.container_name() == b.container_name() || (id(a).is_some() && id(a) == id(b)))
 }
 
 /// Whether the management can go on as it is: its policy and its routes may change, its container
@@ -251,7 +286,8 @@ fn is_same(before: &Planned, after: &Planned) -> bool {
         (&before.container, &after.container),
         (PlannedContainer::Process(before), PlannedContainer::Process(after)) if before != after
     );
-    key_of(before) == key_of(after)
+    before.engine == after.engine
+        && before.container_name() == after.container_name()
         && !is_process_changed
         // A container that is not there says nothing of its ports.
         && (is_absent(after) || (before.port == after.port && before.probe() == after.probe()))

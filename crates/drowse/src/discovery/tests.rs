@@ -134,3 +134,28 @@ async fn a_container_that_cannot_be_read_is_read_again() {
     followed.shows(&["db"]).await;
     followed.shows(&["db", "web"]).await;
 }
+
+#[tokio::test]
+async fn a_read_that_began_before_a_rename_is_not_believed() {
+    let engine = ScriptedEngine::new("home");
+    let web = labelled(&engine, "web");
+    let Reference::Id(id) = web.id() else { panic!() };
+    let inventory = Arc::new(watch::Sender::new(Inventory::new()));
+    let mut follower = Follower::new(Arc::new(engine), Arc::new([]), inventory);
+    let mut reads = FuturesUnordered::new();
+    follower.to_read.insert(id.clone());
+    follower.begin_reads(&mut reads);
+    let (_, old) = reads.next().await.unwrap();
+
+    let actor = drowse_provider::Actor::new(&id, "shop", BTreeMap::new());
+    let action = EventAction::Rename("web".to_owned());
+    let renamed = Event::container(actor, action, std::time::SystemTime::UNIX_EPOCH);
+    follower.event(&renamed);
+    follower.read(id.clone(), old);
+    assert!(follower.known.is_empty(), "the name of before the rename");
+    follower.begin_reads(&mut reads);
+    let (_, new) = reads.next().await.unwrap();
+    follower.read(id.clone(), new);
+    assert!(follower.known.contains_key(&id));
+    assert!(follower.reading.is_empty() && follower.to_read.is_empty());
+}

@@ -116,6 +116,20 @@ fn a_host_claimed_twice_goes_to_the_file_then_to_the_oldest() {
 }
 
 #[test]
+fn a_host_of_the_file_is_kept_for_it_while_its_engine_is_out_of_reach() {
+    let config = config(
+        "engines: { docker: { docker: /a }, nas: { docker: /b } }\n\
+         workloads: { f: { container: { engine: nas, name: f }, routes: [{ host: a.example }] } }",
+    );
+    let mut inventory = docker([enabled("thief", 1, &[("drowse.host", "a.example")])]);
+    let unread = EngineView::unread(Capabilities::all(), Reach::Local);
+    inventory.insert("nas".to_owned(), unread);
+    let plan = make(&config, &inventory);
+    assert_eq!(names(&plan), [""; 0]);
+    insta::assert_snapshot!(lines(&plan), @"error: container `thief` on engine `docker`: `a.example/` is taken by workload `f`");
+}
+
+#[test]
 fn a_container_that_must_not_sleep_is_refused_with_the_reason() {
     let removed = |name, labels: &[(&str, &str)]| {
         let mut details = enabled(name, 1, labels);

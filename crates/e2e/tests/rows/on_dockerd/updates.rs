@@ -129,3 +129,25 @@ async fn row_18_what_was_replaced_in_its_sleep_is_woken_under_its_name() {
     drowse.get("replaced.test", "/").deadline(DEADLINE).send().await.assert_served();
     assert_eq!(site.starts(&app).await, 1);
 }
+
+#[tokio::test]
+async fn a_rename_under_a_download_stops_nothing() {
+    let site = Site::new().await;
+    let spec = service(&site, "before").label("drowse.idle", "1s");
+    let mut app = spec.create().await;
+    let drowse = site.drowse_by_labels().start().await;
+    eventually(DEADLINE, "the service to be served", || async {
+        (drowse.get("before.test", "/").send().await.status == 200).then_some(())
+    })
+    .await;
+    let download = drowse.get("before.test", "/stream?bytes=100000&ms=5000").send();
+    let rename = async {
+        let_pass(Duration::from_millis(500)).await;
+        app.rename(&format!("{}-renamed", app.name())).await;
+    };
+    let (download, ()) = tokio::join!(download, rename);
+    assert_eq!((download.status.as_u16(), download.body.len()), (200, 100_000));
+    assert_eq!(site.events.heard(&app, "kill"), 0, "stopped while a download was in flight");
+    site.wait_until_stopped(&app, 1).await;
+    drowse.get("before.test", "/").deadline(DEADLINE).send().await.assert_served();
+}

@@ -4,15 +4,14 @@ use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration}
 
 use anyhow::anyhow;
 use drowse_gateway::{
-    Chooser, Gateway, GatewayOptions, HostPattern, HttpReadiness, Route, RouteSpec, RouteTable,
-    Vantage, upstream,
+    Chooser, Drained, Gateway, GatewayOptions, HostPattern, HttpReadiness, Route, RouteSpec,
+    RouteTable, Vantage, upstream,
 };
 use drowse_provider::Engine;
 use drowse_watcher::{Readiness, ReadyWhenRunning, Workload};
 use tokio::{
     net::{TcpListener, TcpSocket},
     task::JoinSet,
-    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -36,15 +35,13 @@ pub(crate) struct Front(Gateway);
 pub(crate) struct Bound {
     gateway: Gateway,
     listeners: Vec<TcpListener>,
-    grace: Duration,
 }
 
 /// The served sockets and the connections that came by them.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    serving: JoinSet<()>,
+    serving: JoinSet<Drained>,
     shutdown: CancellationToken,
-    grace: Duration,
 }
 
 impl Front {
@@ -63,7 +60,7 @@ impl Front {
             .iter()
             .map(|address| bind(*address).map_err(|error| explain(*address, &error)))
             .collect::<Result<_, _>>()?;
-        Ok((Self(gateway.clone()), Bound { gateway, listeners, grace }))
+        Ok((Self(gateway.clone()), Bound { gateway, listeners }))
     }
 
     /// Serves by these routes from now on. `in_between`: what is about to be managed anew, whose
@@ -109,17 +106,19 @@ impl Bound {
             let shutdown = shutdown.clone();
             serving.spawn(async move { gateway.serve(listener, shutdown).await });
         }
-        Listeners { serving, shutdown, grace: self.grace }
+        Listeners { serving, shutdown }
     }
 }
 
 impl Listeners {
     /// Stops accepting and lets what is in flight end; `false` if the grace period was not enough.
     pub(crate) async fn drain(&mut self) -> bool {
-        let began = Instant::now();
         self.shutdown.cancel();
-        while self.serving.join_next().await.is_some() {}
-        began.elapsed() < self.grace
+        let mut is_whole = true;
+        while let Some(drained) = self.serving.join_next().await {
+            is_whole &= matches!(drained, Ok(Drained::Whole));
+        }
+        is_whole
     }
 }
 

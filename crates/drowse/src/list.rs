@@ -7,7 +7,7 @@ use crate::{
     cli::{ListArgs, OrderArgs},
     control::client::{self, Order},
     exit::CommandResult,
-    output::{say, say_json},
+    output::{one_line, say, say_json},
     state::StateFolder,
     view::{Listing, Row},
 };
@@ -53,7 +53,7 @@ pub(crate) fn table<const N: usize>(
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|cell| one_line(&cell)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

@@ -16,7 +16,7 @@ use drowse_watcher::Lease;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::pool::Connection;
+use crate::{headers, pool::Connection};
 
 /// What a client is answered with: streamed from an upstream, or drowse's own words.
 pub(crate) enum ResponseBody {
@@ -182,7 +182,12 @@ impl Body for RequestBody {
         let Self::Streamed { body, upload } = self.get_mut() else {
             return Poll::Ready(None);
         };
-        let frame = ready!(Pin::new(&mut *body).poll_frame(context));
+        let mut frame = ready!(Pin::new(&mut *body).poll_frame(context));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            headers::prepare_trailers(trailers);
+        }
         if frame.is_none() || body.is_end_stream() {
             upload.is_sent.store(true, Ordering::Release);
         }

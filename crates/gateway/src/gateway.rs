@@ -77,7 +77,7 @@ impl Gateway {
     /// requests that still wait for a workload get 503, and whatever does not end is cut.
     ///
     /// May be called for several listeners. Dropping the future cuts all its connections.
-    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) {
+    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> Drained {
         let phases = Phases::new(shutdown);
         let _cut_when_dropped = phases.cut.clone().drop_guard();
         let tasks = TaskTracker::new();
@@ -85,13 +85,15 @@ impl Gateway {
         drop(listener);
 
         tasks.close();
-        if timeout(self.0.options.grace, tasks.wait()).await.is_err() {
-            phases.expired.cancel();
-            if timeout(LAST_ANSWERS, tasks.wait()).await.is_err() {
-                phases.cut.cancel();
-                tasks.wait().await;
-            }
+        if timeout(self.0.options.grace.max(CLOSING), tasks.wait()).await.is_ok() {
+            return Drained::Whole;
         }
+        phases.expired.cancel();
+        if timeout(LAST_ANSWERS, tasks.wait()).await.is_err() {
+            phases.cut.cancel();
+            tasks.wait().await;
+        }
+        Drained::Cut
     }
 
     async fn accept(&self, listener: &TcpListener, phases: &Phases, tasks: &TaskTracker) {
@@ -182,6 +184,18 @@ impl Inner {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How serving ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything that was in flight came to its own end.
+    Whole,
+    /// Something was in flight for longer than the grace.
+    Cut,
+}
+
+/// What connections get, even without any grace, to be closed if nothing is in flight on them.
+const CLOSING: Duration = Duration::from_millis(100);
 
 /// How long the last answers may take, after the grace.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use std::{fmt::Write as _, net::IpAddr};
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CONNECTION, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-        TRANSFER_ENCODING, UPGRADE,
+        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
     },
 };
 
@@ -119,20 +119,29 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes off what only a proxy may say: nobody in front of drowse is trusted to be one. Also when it
-/// is written with underscores, which applications read as the same name.
+/// Takes off what only a proxy may say: nobody in front of drowse is trusted to be one.
 fn remove_forged(headers: &mut HeaderMap) {
     let is_forged = |name: &HeaderName| {
-        let name = name.as_str();
-        *name == *FORWARDED.as_str()
-            || *name == *PROBE.as_str()
-            || ["x-forwarded", "x_forwarded", "x-real-ip", "x_real_ip"]
-                .iter()
-                .any(|start| name.starts_with(start))
+        // Applications read both spellings as one name.
+        let name = name.as_str().replace('_', "-");
+        name == FORWARDED.as_str()
+            || name == PROBE.as_str()
+            || name.starts_with("x-forwarded")
+            || name.starts_with("x-real-ip")
     };
     let forged: Vec<HeaderName> = headers.keys().filter(|name| is_forged(name)).cloned().collect();
     for name in forged {
         headers.remove(name);
+    }
+}
+
+/// What comes after a client's body may be merged into the headers by an application: what a header
+/// may not say, a trailer may not either (RFC 9110 section 6.5.1).
+pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    remove_forged(trailers);
+    for name in [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE] {
+        trailers.remove(name);
     }
 }
 

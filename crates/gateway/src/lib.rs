@@ -34,7 +34,7 @@ mod table;
 mod tunnel;
 pub mod upstream;
 
-pub use gateway::Gateway;
+pub use gateway::{Drained, Gateway};
 pub use options::GatewayOptions;
 pub use pattern::{HostPattern, HostPatternError, PathPrefix, PathPrefixError};
 pub use readiness::HttpReadiness;

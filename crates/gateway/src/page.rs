@@ -25,7 +25,7 @@ const SCRIPT: &str = include_str!("page/page.js");
 const POLICY: &str = "default-src 'none'; \
     style-src 'sha256-OB8c8YO8iKCSojWEQkgPxczJIB/t5/K/ssk3ibP6M+g='; \
     script-src 'sha256-xZt+97AP517rwHVPtqa9GSg11+RiE9qqPjR9vRI/57w='; \
-    connect-src 'self'; base-uri 'none'; form-action 'none'";
+    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// When a browser asks again at the earliest.
 const REFRESH: Duration = Duration::from_secs(2);

@@ -117,7 +117,16 @@ pub(crate) async fn send(
             None if opening.is_none() => {
                 // While it waits for its turn, a connection may become free. The semaphore is
                 // never closed.
-                opening = Some(pools.openings.acquire().await.ok());
+                let bound = exchange.spec().answer_timeout;
+                let Ok(turn) = timeout(bound, pools.openings.acquire()).await else {
+                    let detail = format!("{name}: no turn to connect within {bound:?}.");
+                    let problem = Problem::new(Reason::UpstreamTimeout, detail);
+                    return Err(Failure {
+                        condemns_the_run: false,
+                        ..unreachable(problem, message)
+                    });
+                };
+                opening = Some(turn.ok());
                 continue;
             }
             None => match pool.open(target).await {

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write as _, path::PathBuf};
 
+use crate::output::one_line;
+
 use super::tree::Place;
 
 /// A file that was read, for showing where something stands in it.
@@ -61,8 +63,8 @@ impl Problem {
     /// The problem in one line, without its place in a file.
     pub(crate) fn line(&self) -> String {
         match &self.subject {
-            Some(subject) => format!("{subject}: {}", self.message),
-            None => self.message.clone(),
+            Some(subject) => one_line(&format!("{subject}: {}", self.message)),
+            None => one_line(&self.message),
         }
     }
 

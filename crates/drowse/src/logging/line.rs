@@ -13,7 +13,7 @@ use tracing::{
     field::{Field, Visit},
 };
 
-use crate::config::show_duration;
+use crate::{config::show_duration, output::one_line};
 
 /// Fields that differ between two occurrences of what is the same for a person.
 const VOLATILE: &[&str] =
@@ -111,15 +111,6 @@ fn stamp(now: &jiff::ZonedDateTime) -> String {
 /// Whether a value needs no quotes to be told from its neighbours.
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic() && c != '"' && c != '=')
-}
-
-/// What comes from outside must not forge lines.
-fn one_line(text: &str) -> String {
-    if text.chars().any(char::is_control) {
-        text.escape_debug().to_string()
-    } else {
-        text.to_owned()
-    }
 }
 
 fn put(line: &mut String, arguments: fmt::Arguments<'_>) {

@@ -155,6 +155,16 @@ fn sigterm_lets_what_is_in_flight_end() {
 }
 
 #[test]
+fn without_grace_and_without_requests_the_end_is_whole() {
+    let place = Place::new();
+    place.configure_app(50, "1h", "shutdown_grace: 0s");
+    let mut drowse = place.run();
+    assert_eq!(status(&place.get("app.example")), "HTTP/1.1 200 OK");
+    drowse.signal(Signal::TERM);
+    assert_eq!(drowse.ended().code(), Some(0), "{}", drowse.log());
+}
+
+#[test]
 fn a_second_signal_ends_at_once_and_says_so() {
     let place = Place::new();
     place.configure_app(600_000, "1h", "shutdown_grace: 1h");

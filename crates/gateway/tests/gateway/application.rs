@@ -175,6 +175,12 @@ async fn answer(
             }
             Response::new(full(state.received.borrow().to_string()))
         }
+        "/trailers-seen" => {
+            let body = request.into_body().collect().await?;
+            let trailers = body.trailers().cloned().unwrap_or_default();
+            let names: Vec<&str> = trailers.keys().map(http::HeaderName::as_str).collect();
+            Response::new(full(names.join(" ")))
+        }
         "/trailers" => {
             let sum: http::HeaderMap =
                 [(http::HeaderName::from_static("x-sum"), http::HeaderValue::from_static("9"))]

@@ -180,6 +180,24 @@ async fn trailers_pass_through() {
 }
 
 #[tokio::test]
+async fn a_trailer_says_nothing_that_a_header_may_not() {
+    let site = Site::ready().await;
+    let mut client = Raw::connect(site.address).await;
+    client
+        .write(
+            "POST /trailers-seen HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\
+             Trailer: x-sum, x-forwarded-for, x_forwarded_proto, forwarded, host, authorization, \
+             drowse_probe\r\nConnection: close\r\n\r\n1\r\na\r\n0\r\nX-Sum: 9\r\n\
+             X-Forwarded-For: 1.2.3.4\r\nX_Forwarded_Proto: https\r\nForwarded: for=1.2.3.4\r\n\
+             Host: admin.test\r\nAuthorization: Basic eDp5\r\nDrowse_Probe: 1\r\n\r\n",
+        )
+        .await;
+    let answer = client.read_all().await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nx-sum"), "{answer}");
+}
+
+#[tokio::test]
 async fn bodies_of_any_size_pass_through_both_ways() {
     let site = Site::ready().await;
     let size = 8 * 1024 * 1024;

@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use drowse_gateway::{
-    Chooser, Gateway, GatewayOptions, HttpReadiness, Route, RouteSpec, RouteTable, UpstreamPolicy,
-    Vantage,
+    Chooser, Drained, Gateway, GatewayOptions, HttpReadiness, Route, RouteSpec, RouteTable,
+    UpstreamPolicy, Vantage,
 };
 use drowse_provider::{
     Action, Deadline, Engine, Port, Reference,
@@ -27,7 +27,7 @@ pub(crate) struct Site {
     pub(crate) gateway: Gateway,
     pub(crate) address: SocketAddr,
     pub(crate) shutdown: CancellationToken,
-    pub(crate) serving: JoinHandle<()>,
+    pub(crate) serving: JoinHandle<Drained>,
 }
 
 /// What differs from a plain site.

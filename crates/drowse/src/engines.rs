@@ -155,14 +155,21 @@ fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, Error> 
     });
     Ok(Configured {
         engine: Arc::new(engine),
-        // One socket has many spellings; these are the two that people use.
-        endpoint: match endpoint.strip_prefix('/') {
-            Some(path) => format!("unix:///{path}"),
-            None => endpoint,
-        },
+        endpoint: one_spelling(&endpoint),
         slots: OrderSlots::default(),
         wanted: wanted.collect(),
     })
+}
+
+/// One socket has many spellings: with and without a scheme, and `/var/run` is mostly a link to `/run`.
+fn one_spelling(endpoint: &str) -> String {
+    let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
+    if !path.starts_with('/') {
+        return endpoint.to_lowercase();
+    }
+    // A socket that is not there yet keeps the name that it was given.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    format!("unix://{}", path.display())
 }
 
 /// An engine that names its containers in other ways says so without being spoken to.
@@ -175,5 +182,22 @@ fn refuse_unknown_references(configured: &Configured, config: &Config, problems:
             let message = format!("workload `{}`: {}", workload.name, error.kind());
             problems.push(Problem::error(message).at(&workload.place));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_socket_is_one_engine_however_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (socket, link) = (folder.path().join("docker.sock"), folder.path().join("link"));
+        std::fs::write(&socket, "").unwrap();
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        let plain = one_spelling(&socket.display().to_string());
+        assert_eq!(one_spelling(&format!("unix://{}", socket.display())), plain);
+        assert_eq!(one_spelling(&link.join("docker.sock").display().to_string()), plain);
+        assert_eq!(one_spelling("tcp://NAS:2375"), "tcp://nas:2375");
     }
 }

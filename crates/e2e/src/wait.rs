@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -43,11 +44,24 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
     .await
 }
 
-/// A TCP port of the loopback that nobody uses. In the tests' own network namespace nobody but
-/// the tests takes it before it is used; elsewhere the kernel gives out others for long enough.
+/// A TCP port of the loopback that nobody uses, and that nobody is given by chance before it is used.
+///
+/// # Panics
+/// Never: ports are numbers.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    // The ports that the system gives to whoever asks for any, and to clients, begin at 32768.
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Processes that run at once begin at different ones.
+        let next =
+            std::process::id().wrapping_mul(101).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + next % COUNT).expect("it is below 30,000");
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A folder of this test alone, removed on drop. Its path is short enough for a socket's.

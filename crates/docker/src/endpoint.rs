@@ -96,11 +96,11 @@ impl Endpoint {
     }
 
     /// Whether the socket belongs to root, which a rootless engine's never does. A TCP port has no
-    /// owner to ask for.
+    /// owner to ask for, and may lead anywhere.
     pub(crate) fn is_owned_by_root(&self) -> bool {
         match self {
             Self::Unix(path) => std::fs::metadata(path).is_ok_and(|socket| socket.uid() == 0),
-            Self::Tcp { .. } => true,
+            Self::Tcp { .. } => false,
         }
     }
 

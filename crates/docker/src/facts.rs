@@ -14,6 +14,7 @@ use bollard::models::SystemVersion;
 use drowse_provider::{Action, Capabilities, Deadline, Error, ErrorKind, Reach, Support};
 use http::response::Parts;
 use jiff::Timestamp;
+use rustix::system::uname;
 use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
@@ -54,7 +55,7 @@ pub(crate) struct Facts {
     /// The engine's own time of its last answer, in seconds since 1970; 0 if it tells none.
     engine_time: AtomicI64,
     /// `None` inside: it may not be read.
-    rootless: OnceCell<Option<bool>>,
+    is_ours: OnceCell<Option<bool>>,
     networks: Mutex<Networks>,
 }
 
@@ -122,11 +123,11 @@ impl Facts {
         if let (false, Endpoint::Tcp { host, .. }) = (endpoint.is_local(), endpoint) {
             return Reach::Remote(host.clone());
         }
-        let is_rootful = match self.rootless.get() {
-            Some(Some(is_rootless)) => !is_rootless,
+        let is_ours = match self.is_ours.get() {
+            Some(Some(is_ours)) => *is_ours,
             Some(None) | None => endpoint.is_owned_by_root(),
         };
-        if is_rootful { Reach::Local } else { Reach::LocalPublishedOnly }
+        if is_ours { Reach::Local } else { Reach::LocalPublishedOnly }
     }
 
     fn networks(&self) -> MutexGuard<'_, Networks> {
@@ -194,8 +195,10 @@ impl Client {
         }
     }
 
-    /// Learns once whether the engine is rootless. That it may not be asked is an answer; that it
-    /// does not answer is none, and the next caller asks again.
+    /// Learns once whether container addresses mean the same here as to the engine: not if it is
+    /// rootless, nor if the port of ours at which it answers is forwarded to another machine. That
+    /// it may not be asked is an answer; that it does not answer is none, and the next caller asks
+    /// again.
     pub(crate) async fn learn_reach(&self, deadline: Deadline) {
         if !self.transport.endpoint().is_local() {
             return;
@@ -203,12 +206,18 @@ impl Client {
         let call = Call::about_engine(Action::Connect, deadline);
         let ask = async || match self.read::<Info>(call, "/info", ABOUT_MAX).await {
             Ok(info) => {
-                Ok(Some(info.security_options.iter().any(|option| option == "name=rootless")))
+                let is_rootless =
+                    info.security_options.iter().any(|option| option == "name=rootless");
+                let is_here = match self.transport.endpoint() {
+                    Endpoint::Unix(_) => true,
+                    Endpoint::Tcp { .. } => info.name.as_bytes() == uname().nodename().to_bytes(),
+                };
+                Ok(Some(is_here && !is_rootless))
             }
             Err(error) if error.is_outcome_unknown() => Err(()),
             Err(_) => Ok(None),
         };
-        _ = self.facts.rootless.get_or_try_init(ask).await;
+        _ = self.facts.is_ours.get_or_try_init(ask).await;
     }
 
     /// The drivers of these networks, as far as they may be read.
@@ -276,7 +285,7 @@ mod tests {
     fn a_remote_engine_is_never_local() {
         let reach = |url| Facts::default().reach(&Endpoint::parse(url).unwrap());
         assert_eq!(reach("tcp://nas:2375"), Reach::Remote("nas".to_owned()));
-        assert_eq!(reach("tcp://127.0.0.1:2375"), Reach::Local);
+        assert_eq!(reach("tcp://127.0.0.1:2375"), Reach::LocalPublishedOnly, "not asked yet");
         assert_eq!(reach("/nowhere/docker.sock"), Reach::LocalPublishedOnly);
     }
 }

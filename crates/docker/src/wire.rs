@@ -173,6 +173,9 @@ pub(crate) struct NetworkLine {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Info {
+    /// The host name of its machine.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) name: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) security_options: Vec<String>,
 }

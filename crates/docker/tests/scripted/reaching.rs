@@ -3,6 +3,11 @@
 use drowse_docker::{DockerEngine, DockerOptions};
 use drowse_provider::{Engine, Error, ErrorKind, Reach};
 
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
 use crate::engine::patience;
 
 async fn failure(url: &str) -> Error {
@@ -64,4 +69,41 @@ fn a_url_that_cannot_be_understood_is_refused_at_once() {
 async fn a_remote_engine_is_reached_under_its_name() {
     let engine = DockerEngine::connect("nas", "tcp://nas:2375", DockerOptions::new()).unwrap();
     assert_eq!(engine.reach(), Reach::Remote("nas".to_owned()));
+}
+
+/// One answer to each question, as an engine on the machine `name` gives it at a port of ours.
+async fn forwarded_from(name: &str) -> DockerEngine {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("tcp://{}", listener.local_addr().unwrap());
+    let info = format!(r#"{{"Name":"{name}","SecurityOptions":["name=seccomp"]}}"#);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let info = info.clone();
+            tokio::spawn(async move {
+                let mut head = vec![0; 4_096];
+                let length = stream.read(&mut head).await.unwrap();
+                let asked = String::from_utf8_lossy(&head[..length]).into_owned();
+                let body = match asked.split(' ').nth(1) {
+                    Some(path) if path.ends_with("/info") => info.as_str(),
+                    Some(path) if path.ends_with("/version") => r#"{"ApiVersion":"1.41"}"#,
+                    _ => "[]",
+                };
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+        }
+    });
+    let engine = DockerEngine::connect("home", &url, DockerOptions::new()).unwrap();
+    engine.list(patience()).await.unwrap();
+    engine
+}
+
+#[tokio::test]
+async fn row_42_a_port_of_ours_that_leads_to_another_machine_is_not_this_machine() {
+    assert_eq!(forwarded_from("nas").await.reach(), Reach::LocalPublishedOnly);
+    let here = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!(forwarded_from(here.trim()).await.reach(), Reach::Local);
 }

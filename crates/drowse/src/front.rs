@@ -66,7 +66,12 @@ impl Front {
     /// Serves by these routes from now on. `in_between`: what is about to be managed anew, whose
     /// routes stay as they were unless somebody else has them now. `is_discovering`: there may be
     /// more that are not known yet, so an unknown host is told to come again.
-    pub(crate) fn show(&self, entries: &[Entry], in_between: &[Entry], is_discovering: bool) {
+    pub(crate) fn show(
+        &self,
+        entries: &[Arc<Entry>],
+        in_between: &[Arc<Entry>],
+        is_discovering: bool,
+    ) {
         let mut routes = Vec::new();
         let mut taken = BTreeSet::new();
         for entry in entries.iter().chain(in_between) {

@@ -26,14 +26,14 @@ pub(crate) struct Supervisor {
     engines: Arc<Engines>,
     front: Front,
     /// By workload name.
-    running: BTreeMap<String, Entry>,
+    running: BTreeMap<String, Arc<Entry>>,
     /// Workloads whose management is ending: until it has, nobody else may begin to manage their
     /// containers.
-    ending: BTreeMap<u64, Entry>,
+    ending: BTreeMap<u64, Arc<Entry>>,
     endings: JoinSet<u64>,
     last_ending: u64,
     /// Workloads whose management has ended, and whose requests are not all through.
-    former: Vec<Entry>,
+    former: Vec<Arc<Entry>>,
     /// What goes on beside the management of a workload, until the end.
     vigils: JoinSet<()>,
     complaints: Complaints,
@@ -144,7 +144,7 @@ impl Supervisor {
         let mut in_between = Vec::new();
         for planned in fresh {
             let before = self.ending.values().filter(|entry| is_of_same(&entry.planned, &planned));
-            let before: Vec<Entry> = before.cloned().collect();
+            let before: Vec<Arc<Entry>> = before.cloned().collect();
             if before.is_empty() {
                 self.begin(planned);
             } else {
@@ -162,7 +162,7 @@ impl Supervisor {
         let is_discovering = self.engines.discovered().any(|configured| {
             inventory.get(configured.engine.name()).is_none_or(|view| view.containers.is_none())
         });
-        let entries: Vec<Entry> = self.running.values().cloned().collect();
+        let entries: Vec<Arc<Entry>> = self.running.values().cloned().collect();
         self.front.show(&entries, &in_between, is_discovering);
         self.view.send_replace(Arc::new(View {
             entries,
@@ -172,7 +172,7 @@ impl Supervisor {
     }
 
     /// Goes on with a workload whose policy or routes may have changed.
-    async fn keep(&mut self, mut entry: Entry, mut planned: Planned) {
+    async fn keep(&mut self, entry: Arc<Entry>, mut planned: Planned) {
         if is_absent(&planned) {
             planned = Planned { policy: planned.policy, ..entry.planned.clone() };
         }
@@ -180,10 +180,11 @@ impl Supervisor {
             info!(workload = planned.name, "its policy has changed");
             entry.workload.set_policy(planned.policy.clone()).await;
         }
+        let mut routes = entry.routes.clone();
         if entry.planned.routes != planned.routes
             && let Some((engine, _)) = self.engines.find(&planned.engine)
         {
-            entry.routes = planned
+            routes = planned
                 .routes
                 .iter()
                 .map(|route| {
@@ -196,8 +197,8 @@ impl Supervisor {
                 })
                 .collect();
         }
-        entry.planned = planned;
-        self.running.insert(entry.planned.name.clone(), entry);
+        let workload = entry.workload.clone();
+        self.running.insert(planned.name.clone(), Arc::new(Entry { planned, workload, routes }));
     }
 
     fn begin(&mut self, planned: Planned) {
@@ -230,17 +231,17 @@ impl Supervisor {
         );
         let workload = Workload::spawn(spec.with_slots(slots));
         for former in self.former.extract_if(.., |former| is_of_same(&former.planned, &planned)) {
-            self.vigils.spawn(keep_awake_for(former.workload, workload.clone()));
+            self.vigils.spawn(keep_awake_for(former.workload.clone(), workload.clone()));
         }
         let routes = planned
             .routes
             .iter()
             .map(|route| front::route(&planned, route, &workload, &handle))
             .collect();
-        self.running.insert(name.clone(), Entry { planned, workload, routes });
+        self.running.insert(name.clone(), Arc::new(Entry { planned, workload, routes }));
     }
 
-    fn end(&mut self, entry: Entry) {
+    fn end(&mut self, entry: Arc<Entry>) {
         self.last_ending += 1;
         let number = self.last_ending;
         let workload = entry.workload.clone();

@@ -1,6 +1,6 @@
 //! What is managed at one moment, for whoever looks on: `list`, `wake`, `sleep`.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use drowse_gateway::Route;
 use drowse_watcher::{PhaseName, Workload};
@@ -15,7 +15,7 @@ use crate::{
 /// What is managed at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct View {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) waiting: Vec<Unread>,
     pub(crate) problems: Vec<Problem>,
 }
@@ -76,12 +76,12 @@ pub(crate) struct ProblemRow {
 
 impl View {
     pub(crate) fn find(&self, name: &str) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.planned.name == name)
+        self.entries.iter().map(Arc::as_ref).find(|entry| entry.planned.name == name)
     }
 
     /// The view in words.
     pub(crate) fn listing(&self) -> Listing {
-        let managed = self.entries.iter().map(Entry::row);
+        let managed = self.entries.iter().map(|entry| entry.row());
         let waiting = self.waiting.iter().map(Unread::row);
         let mut workloads: Vec<Row> = managed.chain(waiting).collect();
         workloads.sort_by(|a, b| a.workload.cmp(&b.workload));

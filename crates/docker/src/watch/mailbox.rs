@@ -107,6 +107,8 @@ impl<T> Mailbox<T> {
             inner.standing = Standing::Awaiting;
             return Poll::Ready(Mail::AskForSnapshot);
         }
+        // Mostly it is quiet for long now: what the last news needed is given back.
+        inner.items.shrink_to_fit();
         inner.waker = Some(waker.clone());
         Poll::Pending
     }

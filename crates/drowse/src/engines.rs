@@ -70,6 +70,15 @@ impl Engines {
         Ok(Self { list, processes, process_slots: OrderSlots::default() })
     }
 
+    /// One engine, for the tests of those who use engines.
+    #[cfg(test)]
+    pub(crate) fn of(engine: Arc<dyn Engine>) -> Self {
+        let endpoint = "unix:///run/test.sock".to_owned();
+        let slots = OrderSlots::default();
+        let list = vec![Configured { engine, endpoint, slots, wanted: Arc::new([]) }];
+        Self { list, processes: None, process_slots: OrderSlots::default() }
+    }
+
     /// The engines that are discovered: all but the processes, which are what the file says.
     pub(crate) fn discovered(&self) -> impl Iterator<Item = &Configured> {
         self.list.iter()

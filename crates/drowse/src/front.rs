@@ -63,6 +63,12 @@ impl Front {
         Ok((Self(gateway.clone()), Bound { gateway, listeners }))
     }
 
+    /// What a request for this host would be for.
+    #[cfg(test)]
+    pub(crate) fn workload_of(&self, host: &str) -> Option<Workload> {
+        Some(self.0.routes().route_for(host, "/")?.spec().workload.clone())
+    }
+
     /// Serves by these routes from now on. `in_between`: what is about to be managed anew, whose
     /// routes stay as they were unless somebody else has them now. `is_discovering`: there may be
     /// more that are not known yet, so an unknown host is told to come again.

@@ -153,7 +153,7 @@ impl Supervisor {
                 in_between.extend(before);
             }
         }
-        self.former.retain(|entry| entry.workload.leases() > 0);
+        self.look_after_former_requests();
         self.complaints.update(&plan.problems, Instant::now());
         let waiting = plan.waiting.into_iter().map(|planned| Unread {
             trouble: inventory.get(&planned.engine).and_then(|view| view.trouble.clone()),
@@ -230,8 +230,9 @@ impl Supervisor {
             "managed"
         );
         let workload = Workload::spawn(spec.with_slots(slots));
-        for former in self.former.extract_if(.., |former| is_of_same(&former.planned, &planned)) {
-            self.vigils.spawn(keep_awake_for(former.workload.clone(), workload.clone()));
+        // One of the file whose container has been given this name keeps its requests.
+        for other in self.running.values().filter(|other| is_of_same(&other.planned, &planned)) {
+            self.vigils.spawn(keep_awake_for(other.workload.clone(), workload.clone()));
         }
         let routes = planned
             .routes
@@ -239,6 +240,22 @@ impl Supervisor {
             .map(|route| front::route(&planned, route, &workload, &handle))
             .collect();
         self.running.insert(name.clone(), Arc::new(Entry { planned, workload, routes }));
+    }
+
+    /// Whoever manages a container now learns of the requests that a former management let in.
+    fn look_after_former_requests(&mut self) {
+        for former in std::mem::take(&mut self.former) {
+            if former.workload.leases() == 0 {
+                continue;
+            }
+            let is_heir = |entry: &&Arc<Entry>| is_of_same(&former.planned, &entry.planned);
+            if let Some(heir) = self.running.values().find(is_heir) {
+                let heir = heir.workload.clone();
+                self.vigils.spawn(keep_awake_for(former.workload.clone(), heir));
+            } else {
+                self.former.push(former);
+            }
+        }
     }
 
     fn end(&mut self, entry: Arc<Entry>) {
@@ -260,8 +277,9 @@ async fn keep_awake_for(former: Workload, now: Workload) {
     let mut news = now.watch();
     let mut lease = None;
     while former.leases() > 0 {
-        // Passive: what they wait for runs already, and if it does not, they wake nothing.
-        lease = lease.or_else(|| now.try_lease(&holder, LeaseKind::Passive));
+        // Active: its idle time begins when the last of them is through. It wakes nothing: what they
+        // are served by runs.
+        lease = lease.or_else(|| now.try_lease(&holder, LeaseKind::Active));
         tokio::select! {
             changed = news.changed(), if lease.is_none() => {
                 if changed.is_err() {
@@ -300,40 +318,4 @@ fn is_absent(planned: &Planned) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use drowse_provider::{
-        Capabilities, ContainerStatus, Details, Network, Observation, Port, Reach,
-    };
-
-    use super::*;
-    use crate::plan::EngineView;
-
-    fn planned(containers: Vec<Arc<Details>>) -> Planned {
-        let config = crate::config::from_text(
-            "workloads: { web: { container: { name: web }, routes: [{ host: web.example }] } }",
-        );
-        let view = EngineView {
-            containers: Some(containers),
-            ..EngineView::unread(Capabilities::all(), Reach::Local)
-        };
-        let inventory = Inventory::from([("docker".to_owned(), view)]);
-        plan::make(&config.unwrap(), &inventory).workloads.remove(0)
-    }
-
-    fn listening_on(port: u16) -> Vec<Arc<Details>> {
-        let observation = Observation::new(ContainerStatus::Stopped, None);
-        let mut details = Details::new("0123", "web", observation);
-        details.exposed = vec![Port::tcp(port)];
-        details.networks = vec![Network::new("bridge", Some("bridge".to_owned()), Vec::new())];
-        vec![Arc::new(details)]
-    }
-
-    #[test]
-    fn a_container_that_is_away_for_a_while_is_the_same_workload() {
-        let there = planned(listening_on(80));
-        assert!(is_same(&there, &planned(Vec::new())), "it went");
-        assert!(is_same(&there, &planned(listening_on(80))), "it came back as it was");
-        assert!(!is_same(&there, &planned(listening_on(81))), "it listens elsewhere");
-        assert!(!is_same(&planned(Vec::new()), &there), "only now it is known where it listens");
-    }
-}
+mod tests;

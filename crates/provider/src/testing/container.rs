@@ -147,6 +147,11 @@ impl ScriptedContainer {
         self.act(World::unpause);
     }
 
+    /// Somebody gives it another name.
+    pub fn rename(&self, name: impl Into<String>) {
+        self.core().change(|world| world.rename(&self.id, name.into()));
+    }
+
     /// Somebody removes it, whatever its state.
     pub fn remove(&self) {
         self.core().change(|world| world.remove(&self.id));

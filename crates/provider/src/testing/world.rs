@@ -258,6 +258,18 @@ impl World {
         id
     }
 
+    pub(super) fn rename(&mut self, id: &str, name: String) {
+        let taken = self.find(&Reference::Name(name.clone()));
+        assert!(taken.is_none(), "there is a container `{name}` already");
+        let Some(container) = self.containers.get_mut(id) else { return };
+        let before = std::mem::replace(&mut container.details.name, name);
+        self.tell_change(id, EventAction::Rename(before));
+        // Whoever watches the name of before learns that nothing has it now.
+        if !self.telling.is_broken && self.down.is_none() {
+            self.feed.resync();
+        }
+    }
+
     pub(super) fn remove(&mut self, id: &str) {
         self.end(id, KILLED);
         let Some(container) = self.containers.remove(id) else { return };

@@ -1,0 +1,171 @@
+use drowse_provider::{
+    Action, Capabilities, ContainerStatus, Deadline, Details, Network, Observation, Port, Reach,
+    testing::{ScriptedContainer, ScriptedEngine, Step},
+};
+use drowse_watcher::{Lease, PhaseName};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::{discovery, plan::EngineView};
+
+const PATIENCE: Duration = Duration::from_mins(10);
+
+fn planned(containers: Vec<Arc<Details>>) -> Planned {
+    let config = crate::config::from_text(
+        "workloads: { web: { container: { name: web }, routes: [{ host: web.example }] } }",
+    );
+    let view = EngineView {
+        containers: Some(containers),
+        ..EngineView::unread(Capabilities::all(), Reach::Local)
+    };
+    let inventory = Inventory::from([("docker".to_owned(), view)]);
+    plan::make(&config.unwrap(), &inventory).workloads.remove(0)
+}
+
+fn listening_on(port: u16) -> Vec<Arc<Details>> {
+    let observation = Observation::new(ContainerStatus::Stopped, None);
+    let mut details = Details::new("0123", "web", observation);
+    details.exposed = vec![Port::tcp(port)];
+    details.networks = vec![Network::new("bridge", Some("bridge".to_owned()), Vec::new())];
+    vec![Arc::new(details)]
+}
+
+#[test]
+fn a_container_that_is_away_for_a_while_is_the_same_workload() {
+    let there = planned(listening_on(80));
+    assert!(is_same(&there, &planned(Vec::new())), "it went");
+    assert!(is_same(&there, &planned(listening_on(80))), "it came back as it was");
+    assert!(!is_same(&there, &planned(listening_on(81))), "it listens elsewhere");
+    assert!(!is_same(&planned(Vec::new()), &there), "only now it is known where it listens");
+}
+
+/// A supervisor of the labelled containers of a scripted engine.
+struct Supervised {
+    engine: ScriptedEngine,
+    front: Front,
+    view: watch::Receiver<Arc<View>>,
+    tasks: [JoinHandle<()>; 2],
+    _end: CancellationToken,
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl Supervised {
+    fn begin(configuration: &str) -> Self {
+        let engine = ScriptedEngine::new("docker");
+        let config = Arc::new(crate::config::from_text(configuration).unwrap());
+        let engines = Arc::new(Engines::of(Arc::new(engine.clone())));
+        let (front, _) = Front::bind(&[], Duration::ZERO).unwrap();
+        let inventory = Arc::new(watch::Sender::new(Inventory::new()));
+        let (supervisor, view) = Supervisor::new(config, engines.clone(), front.clone());
+        let end = CancellationToken::new();
+        let wanted = Arc::new([]);
+        let tasks = [
+            tokio::spawn(supervisor.run(inventory.subscribe(), end.clone())),
+            tokio::spawn(discovery::follow(Arc::new(engine.clone()), wanted, inventory)),
+        ];
+        Self { engine, front, view, tasks, _end: end }
+    }
+
+    fn add(&self, name: &str, labels: &[(&str, &str)]) -> ScriptedContainer {
+        let container = self.engine.add(name);
+        container.set_details(|details| {
+            details.exposed = vec![Port::tcp(80)];
+            details.labels.insert("drowse.enable".to_owned(), "true".to_owned());
+            for (key, value) in labels {
+                details.labels.insert((*key).to_owned(), (*value).to_owned());
+            }
+        });
+        // Its labels were written after its making was told.
+        self.engine.resync();
+        container
+    }
+
+    /// The workload of this name, once there is one.
+    async fn workload(&mut self, name: &str) -> Workload {
+        let is_there = |view: &Arc<View>| view.find(name).is_some();
+        let view = tokio::time::timeout(PATIENCE, self.view.wait_for(is_there)).await;
+        let view = view.unwrap_or_else(|_| panic!("there is never a workload `{name}`")).unwrap();
+        view.find(name).unwrap().workload.clone()
+    }
+}
+
+async fn comes_to(workload: &Workload, phase: PhaseName) {
+    let mut news = workload.watch();
+    let waited = news.wait_for(|snapshot| snapshot.phase == phase);
+    let waited = tokio::time::timeout(PATIENCE, waited).await.map(drop);
+    assert!(waited.is_ok(), "never {phase}: {:?}", workload.snapshot());
+}
+
+async fn in_use(workload: &Workload) -> Lease {
+    let deadline = Deadline::after(PATIENCE);
+    workload.lease(&workload.holder("a request"), LeaseKind::Active, deadline).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renamed_container_is_not_stopped_under_the_requests_of_before() {
+    let mut all = Supervised::begin("");
+    let app = all.add("before", &[("drowse.idle", "1m")]);
+    let before = all.workload("before").await;
+    let download = in_use(&before).await;
+    app.rename("after");
+    let after = all.workload("after").await;
+    comes_to(&after, PhaseName::Ready).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(app.calls(Action::Stop), 0, "{:?}", after.held_by());
+    assert_eq!(after.held_by(), [("requests of before it was managed anew".to_owned(), 1)]);
+
+    let ended = Instant::now();
+    drop(download);
+    comes_to(&after, PhaseName::Asleep).await;
+    assert!(ended.elapsed() >= Duration::from_mins(1), "a whole idle time: {:?}", ended.elapsed());
+}
+
+/// The file means whatever is called so; the requests are in the container that was.
+#[tokio::test(start_paused = true)]
+async fn a_container_renamed_away_from_the_file_keeps_its_requests() {
+    let mut all = Supervised::begin("workloads: { site: { container: { name: site } } }");
+    let app = all.add("site", &[("drowse.idle", "1m")]);
+    let site = all.workload("site").await;
+    let download = in_use(&site).await;
+    app.rename("elsewhere");
+    let elsewhere = all.workload("elsewhere").await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(app.calls(Action::Stop), 0, "{:?}", elsewhere.held_by());
+    drop(download);
+    comes_to(&elsewhere, PhaseName::Asleep).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_is_known_while_its_workload_is_made_anew() {
+    let mut all = Supervised::begin("");
+    let app = all.add("before", &[("drowse.host", "app.example")]);
+    let before = all.workload("before").await;
+    // Its management cannot end before its engine has carried out what it took.
+    app.script(Action::Start, [Step::ok().late_by(Duration::from_secs(20))]);
+    let holder = before.holder("a request");
+    let deadline = Deadline::after(PATIENCE);
+    let asked = tokio::spawn(async move {
+        // It is told to come again: the management that it asked ends.
+        before.lease(&holder, LeaseKind::Active, deadline).await.map(drop)
+    });
+    app.called(Action::Start, 1).await;
+    app.rename("after");
+    let mut views = all.view.clone();
+    let mut names = Vec::new();
+    while names != ["after"] {
+        let host = all.front.workload_of("app.example");
+        assert!(host.is_some(), "nobody has the host while {names:?} are managed");
+        tokio::time::timeout(PATIENCE, views.changed()).await.unwrap().unwrap();
+        let view = views.borrow_and_update().clone();
+        names = view.entries.iter().map(|entry| entry.workload.name().to_owned()).collect();
+    }
+    assert_eq!(all.front.workload_of("app.example").unwrap().name(), "after");
+    assert!(asked.await.unwrap().is_err());
+}

@@ -1,6 +1,6 @@
 //! Waiting, with deadlines; and small things that every test needs.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -58,7 +58,9 @@ pub fn free_port() -> u16 {
         let next =
             std::process::id().wrapping_mul(101).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
         let port = u16::try_from(FIRST + next % COUNT).expect("it is below 30,000");
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        // Asked, not taken: another test's child would hold a socket of ours from its fork to its
+        // exec, and the port with it.
+        if TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
             return port;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drowse_provider::{Action, ContainerStatus, Deadline, Error, ErrorKind};
+use drowse_provider::{Action, ContainerStatus, Deadline, Error, ErrorKind, compose};
 use http::StatusCode;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use crate::{
     DockerOptions,
     endpoint::Endpoint,
     facts::Facts,
+    state::status_of,
     target::{Target, own_name},
     transport::{Answer, Transport, TransportError},
     wire::{Inspected, Listed, NetworkLine, Refusal},
@@ -102,13 +103,34 @@ impl Client {
         if !target.can_exist() {
             return Err(self.absent(call));
         }
-        let path = format!("/containers/{}/json", target.word());
+        let path = match target {
+            Target::Id(word) | Target::Name(word) => format!("/containers/{word}/json"),
+            Target::Service { project, service, .. } => {
+                format!("/containers/{}/json", self.serving(call, project, service).await?)
+            }
+        };
         let inspected: Inspected = self.read(call, &path, INSPECT_MAX).await?;
         let name = inspected.name.strip_prefix('/').unwrap_or(&inspected.name);
-        if !target.is(&inspected.id, name) {
+        if !target.is(&inspected.id, name, &inspected.config.labels) {
             return Err(self.error(call, ErrorKind::NotFound));
         }
         Ok(inspected)
+    }
+
+    /// The id of the container that a compose service means now.
+    async fn serving(&self, call: Call<'_>, project: &str, service: &str) -> Result<String, Error> {
+        let labels = [(compose::PROJECT, project), (compose::SERVICE, service)];
+        let labels = labels.map(|(label, value)| format!("{label}={value}"));
+        let filters = serde_json::json!({ "label": labels }).to_string();
+        let query = encode([("all", "true"), ("filters", filters.as_str())]);
+        let lines = self.listed(call, &format!("/containers/json?{query}")).await?;
+        match compose::choose(members(&lines, project, service)) {
+            Ok(Some(chosen)) => Ok(chosen.id.to_owned()),
+            Ok(None) => Err(self.error(call, ErrorKind::NotFound)),
+            Err(replicas) => {
+                Err(self.error(call, ErrorKind::Unsupported { why: replicas.to_string() }))
+            }
+        }
     }
 
     /// Why nothing can be there, or what comes before that: a closed handle, a passed deadline.
@@ -117,7 +139,11 @@ impl Client {
     }
 
     pub(crate) async fn list(&self, call: Call<'_>) -> Result<Vec<Listed>, Error> {
-        let mut lines: Vec<Listed> = self.read(call, "/containers/json?all=true", LIST_MAX).await?;
+        self.listed(call, "/containers/json?all=true").await
+    }
+
+    async fn listed(&self, call: Call<'_>, path: &str) -> Result<Vec<Listed>, Error> {
+        let mut lines: Vec<Listed> = self.read(call, path, LIST_MAX).await?;
         for line in &mut lines {
             let name = own_name(&line.names).to_owned();
             line.names = vec![name];
@@ -311,6 +337,23 @@ impl Client {
         };
         Some(self.error(call, kind))
     }
+}
+
+/// Of what a list says, the containers of a service.
+pub(crate) fn members<'a>(
+    lines: &'a [Listed],
+    project: &'a str,
+    service: &'a str,
+) -> impl Iterator<Item = compose::Member<'a>> {
+    lines.iter().filter_map(move |line| {
+        let is_member = compose::service_of(&line.labels) == Some((project, service));
+        is_member.then(|| compose::Member {
+            id: &line.id,
+            name: &line.names[0],
+            labels: &line.labels,
+            is_alive: status_of(&line.state).is_alive(),
+        })
+    })
 }
 
 /// The engine's own words, cut to a sane length.

@@ -119,7 +119,9 @@ impl Engine for DockerEngine {
                 target,
             ))),
             None => refused(ErrorKind::Unsupported {
-                why: "a container on a Docker engine is named by its id or its name".to_owned(),
+                why: "a container on a Docker engine is named by its id, its name, or its compose project \
+                      and service"
+                    .to_owned(),
             }),
         }
     }

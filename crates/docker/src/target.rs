@@ -1,11 +1,13 @@
 //! How a container is named to the engine without ever meaning another one.
 
-use drowse_provider::Reference;
+use std::collections::BTreeMap;
+
+use drowse_provider::{Reference, compose};
 
 /// What the engine's paths take for a whole id.
 const ID_LENGTH: usize = 64;
 
-/// A container, by id or by name.
+/// A container, by id, by name, or as what serves a compose service.
 ///
 /// The engine takes either in the same place of a path, and the beginning of an id as well: a name
 /// of hexadecimal digits may find a stranger. So each answer is checked, and no order is given
@@ -16,6 +18,8 @@ pub(crate) enum Target {
     Id(String),
     /// By name, without the leading `/`.
     Name(String),
+    /// As the container of a compose service. `word` is what it is called in errors and logs.
+    Service { project: String, service: String, word: String },
 }
 
 impl Target {
@@ -26,13 +30,18 @@ impl Target {
             Reference::Name(name) => {
                 Some(Self::Name(name.strip_prefix('/').unwrap_or(name).to_owned()))
             }
+            Reference::Service { project, service } => Some(Self::Service {
+                project: project.clone(),
+                service: service.clone(),
+                word: reference.to_string(),
+            }),
             _ => None,
         }
     }
 
     pub(crate) fn word(&self) -> &str {
         match self {
-            Self::Id(word) | Self::Name(word) => word,
+            Self::Id(word) | Self::Name(word) | Self::Service { word, .. } => word,
         }
     }
 
@@ -45,6 +54,7 @@ impl Target {
                 name.starts_with(|first: char| first.is_ascii_alphanumeric())
                     && name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c))
             }
+            Self::Service { project, service, .. } => !project.is_empty() && !service.is_empty(),
         }
     }
 
@@ -53,14 +63,20 @@ impl Target {
         match self {
             Self::Id(id) => id.len() == ID_LENGTH,
             Self::Name(name) => !is_hexadecimal(name),
+            // Found by what its labels say, and then named by its id.
+            Self::Service { .. } => false,
         }
     }
 
-    /// Whether the container of this id and this name is the one that is meant.
-    pub(crate) fn is(&self, id: &str, name: &str) -> bool {
+    /// Whether the container of this id, this name and these labels is the one that is meant, or,
+    /// of a service, may be.
+    pub(crate) fn is(&self, id: &str, name: &str, labels: &BTreeMap<String, String>) -> bool {
         match self {
             Self::Id(meant) => id.starts_with(meant.as_str()),
             Self::Name(meant) => name == meant,
+            Self::Service { project, service, .. } => {
+                compose::service_of(labels) == Some((project.as_str(), service.as_str()))
+            }
         }
     }
 }
@@ -87,7 +103,7 @@ mod tests {
         assert!(!Target::Id(id[..12].to_owned()).is_unmistakable());
         assert!(!Target::Name("cafe".to_owned()).is_unmistakable());
         assert!(Target::Name("cafe-1".to_owned()).is_unmistakable());
-        assert!(!Target::Name("cafe".to_owned()).is("cafe00", "other"));
+        assert!(!Target::Name("cafe".to_owned()).is("cafe00", "other", &BTreeMap::new()));
     }
 
     #[test]

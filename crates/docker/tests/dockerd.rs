@@ -21,4 +21,6 @@ mod on_dockerd {
 
     #[path = "facts.rs"]
     mod facts;
+    #[path = "services.rs"]
+    mod services;
 }

@@ -13,6 +13,7 @@
 //! brings a scripted engine for the tests of whoever builds on the contract.
 
 mod capabilities;
+pub mod compose;
 mod details;
 mod error;
 mod event;

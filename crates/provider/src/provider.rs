@@ -24,7 +24,9 @@ pub enum Reference {
     Id(String),
     /// By name. Goes on with the next container of that name.
     Name(String),
-    /// A compose service, by project and service. Goes on with the next container of that service.
+    /// A compose service, by project and service. Goes on with the next container of that service:
+    /// see [`compose`](crate::compose) for which one is meant while one replaces another. A service
+    /// with several containers is refused with `Unsupported`.
     Service {
         /// The compose project.
         project: String,

@@ -7,13 +7,16 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use drowse_provider::{EngineItem, Error, Event, EventAction, Observation, Summary, WatchItem};
+use drowse_provider::{
+    EngineItem, Error, Event, EventAction, Observation, Reference, Summary, WatchItem, compose,
+};
 use tokio::sync::Notify;
 
 pub(super) use self::watched::After;
 use self::watched::{Reading, Verdict, Watched};
 use super::{event::changes_state, mailbox::Mailbox};
 use crate::{
+    client::members,
     state::status_of,
     target::Target,
     wire::{Inspected, Listed},
@@ -322,6 +325,16 @@ impl Registry {
                         .then(|| lines.iter().find(|line| line.id.starts_with(id)))
                         .flatten()
                 }),
+                Target::Service { project, service, .. } => {
+                    match compose::choose(members(lines, project, service)) {
+                        Ok(chosen) => chosen.and_then(|chosen| by_id.get(chosen.id).copied()),
+                        // A read tells that it is refused, and why.
+                        Err(_) => {
+                            changed.push(target.clone());
+                            continue;
+                        }
+                    }
+                }
             };
             match watched.compare(line) {
                 Verdict::AsExpected => {}
@@ -385,7 +398,11 @@ impl State {
         let name = Target::Name(event.actor.name.clone());
         let mut concerned: HashSet<Target> =
             self.by_id.get(&event.actor.id).into_iter().flatten().cloned().collect();
-        for target in [id, name] {
+        let service =
+            compose::service_of(&event.actor.attributes).and_then(|(project, service)| {
+                Target::of(&Reference::Service { project: project.into(), service: service.into() })
+            });
+        for target in [Some(id), Some(name), service].into_iter().flatten() {
             if self.watched.contains_key(&target) {
                 concerned.insert(target);
             }

@@ -14,12 +14,15 @@ use serde_json::json;
 
 use crate::fixture::{Dockerd, shell, testapp};
 
-fn patience() -> Deadline {
+pub(super) fn patience() -> Deadline {
     Deadline::after(PATIENCE)
 }
 
 /// Reads a watch until `wanted`; error items fail the test.
-async fn until(watch: &mut Watch, mut wanted: impl FnMut(&WatchItem) -> bool) -> WatchItem {
+pub(super) async fn until(
+    watch: &mut Watch,
+    mut wanted: impl FnMut(&WatchItem) -> bool,
+) -> WatchItem {
     let wait = async {
         loop {
             let item = watch.next().await.expect("the watch goes on").expect("no error item");
@@ -31,7 +34,10 @@ async fn until(watch: &mut Watch, mut wanted: impl FnMut(&WatchItem) -> bool) ->
     tokio::time::timeout(PATIENCE, wait).await.expect("it is told")
 }
 
-async fn until_synced(watch: &mut Watch, wanted: impl Fn(&Observation) -> bool) -> Observation {
+pub(super) async fn until_synced(
+    watch: &mut Watch,
+    wanted: impl Fn(&Observation) -> bool,
+) -> Observation {
     match until(watch, |item| matches!(item, WatchItem::Synced(seen) if wanted(seen))).await {
         WatchItem::Synced(observation) => observation,
         _ => unreachable!("`until` returns what was wanted"),

@@ -222,6 +222,8 @@ impl Client {
     ) -> Result<String, Error> {
         if !target.can_exist() {
             Err(self.absent(call))
+        } else if let Target::Service { project, service, .. } = target {
+            self.serving(call, project, service).await
         } else if target.is_unmistakable() {
             Ok(target.word().to_owned())
         } else {

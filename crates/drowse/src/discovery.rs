@@ -7,7 +7,8 @@ use std::{
 };
 
 use drowse_provider::{
-    Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event, EventAction, Reference, Summary,
+    Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event, EventAction, Reference,
+    Summary, compose,
 };
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::watch, time::Instant};
@@ -19,8 +20,9 @@ use crate::{
 };
 
 /// A container that went is believed gone after this time: updaters remove one and make it again,
-/// and requests that come meanwhile shall wait instead of being told that there is no such host.
-const QUIET: Duration = Duration::from_secs(10);
+/// and requests that come meanwhile shall wait instead of being told that there is no such host. Longer
+/// than the watcher's own: a sleeper that was removed for good is told of by whoever knew it.
+const QUIET: Duration = Duration::from_secs(12);
 
 /// What one read of one container may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
@@ -90,6 +92,12 @@ fn is_relevant(
 ) -> bool {
     labels::concern_us(labels)
         || wanted.iter().any(|reference| is_named(id, name, labels, reference))
+}
+
+/// Whether whoever has the name, or the place in a compose service, is what another one was.
+fn is_successor(now: &Details, gone: &Details) -> bool {
+    let service = compose::service_of(&now.labels);
+    now.name == gone.name || (service.is_some() && service == compose::service_of(&gone.labels))
 }
 
 async fn sleep_until(moment: Option<Instant>) {
@@ -256,16 +264,15 @@ impl Follower {
             }
             Ok(details) => {
                 self.leaving.remove(&id);
-                // Whoever has the name now is what the one that went was.
-                let namesakes: Vec<String> = self
+                let succeeded: Vec<String> = self
                     .leaving
                     .keys()
                     .filter(|gone| {
-                        self.known.get(*gone).is_some_and(|known| known.name == details.name)
+                        self.known.get(*gone).is_some_and(|gone| is_successor(&details, gone))
                     })
                     .cloned()
                     .collect();
-                for gone in namesakes {
+                for gone in succeeded {
                     self.forget(&gone);
                 }
                 self.known.insert(id, Arc::new(details));

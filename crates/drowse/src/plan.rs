@@ -11,6 +11,7 @@ use std::{
 use drowse_gateway::{HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, Vantage, upstream};
 use drowse_provider::{
     Capabilities, ContainerStatus, Details, Observation, Reach, Reference, Transport,
+    compose::{self, Member, Replicas},
 };
 use drowse_watcher::Policy;
 
@@ -148,14 +149,14 @@ impl Planned {
 /// Makes the plan.
 pub(crate) fn make(config: &Config, inventory: &Inventory) -> Plan {
     let mut planner = Planner { config, plan: Plan::default(), taken: BTreeMap::new() };
-    let mut managed_by_file: Vec<(String, String)> = Vec::new();
+    let mut managed_by_file: Vec<Bound> = Vec::new();
     for workload in &config.workloads {
-        if let Some((engine, id)) = planner.plan_file(workload, inventory, &managed_by_file) {
-            managed_by_file.push((engine, id));
+        if let Some(bound) = planner.plan_file(workload, inventory, &managed_by_file) {
+            managed_by_file.push(bound);
         }
     }
     for (engine, view, details) in labelled(inventory) {
-        let is_in_file = managed_by_file.iter().any(|(e, id)| e == engine && *id == details.id);
+        let is_in_file = managed_by_file.iter().any(|bound| bound.covers(engine, details));
         if !is_in_file {
             planner.plan_labels(engine, view, details);
         }
@@ -188,13 +189,13 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Plans a workload of the file; the engine and id of the container that it manages.
+    /// Plans a workload of the file; what it is bound to.
     fn plan_file(
         &mut self,
         workload: &WorkloadConfig,
         inventory: &Inventory,
-        managed: &[(String, String)],
-    ) -> Option<(String, String)> {
+        managed: &[Bound],
+    ) -> Option<Bound> {
         let mut mistakes = Vec::new();
         let (engine, container, details, view) = match &workload.container {
             ContainerConfig::Process(process) => (
@@ -214,16 +215,17 @@ impl Planner<'_> {
                     });
                     return None;
                 };
-                let details = containers.iter().find(|details| {
-                    is_named(&details.id, &details.name, &details.labels, reference)
+                let details = find(containers, reference).unwrap_or_else(|replicas| {
+                    mistakes.push(replicas.to_string());
+                    None
                 });
                 let container = PlannedContainer::OnEngine(reference.clone());
                 (engine.clone(), container, details.cloned(), view)
             }
         };
-        let bound = details.as_ref().map(|details| (engine.clone(), details.id.clone()));
-        if let Some(bound) = &bound
-            && managed.contains(bound)
+        let bound = details.as_ref().map(|details| Bound::to(&engine, details));
+        if let Some(details) = &details
+            && managed.iter().any(|other| other.covers(&engine, details))
         {
             self.plan.problems.push(
                 Problem::error(format!(
@@ -297,8 +299,18 @@ impl Planner<'_> {
             }
             Reading::Enabled(labelled) => *labelled,
         };
+        if compose::is_one_off(&details.labels) {
+            return;
+        }
         let mut mistakes = Vec::new();
-        let name = labelled.name.map_or_else(|| details.name.clone(), |name| name.value);
+        match find(view.containers.as_deref().unwrap_or_default(), &lasting_reference(details)) {
+            Ok(Some(chosen)) if chosen.id == details.id => {}
+            // Another one stands for the service now.
+            Ok(_) => return,
+            Err(replicas) => mistakes.push(replicas.to_string()),
+        }
+        let lasting_name = || Member::from(&**details).lasting_name().to_owned();
+        let name = labelled.name.map_or_else(lasting_name, |name| name.value);
         if let Some(other) = self.plan.workloads.iter().find(|other| other.name == name) {
             mistakes.push(format!(
                 "container `{}` on engine `{}` is the workload `{name}` already: give this one \
@@ -311,8 +323,7 @@ impl Planner<'_> {
             Draft {
                 name,
                 engine: engine.to_owned(),
-                // By name: whoever recreates the container means the same workload.
-                container: PlannedContainer::OnEngine(Reference::Name(details.name.clone())),
+                container: PlannedContainer::OnEngine(lasting_reference(details)),
                 details: Some(details.clone()),
                 settings: labelled.settings,
                 route_settings: labelled.routes,
@@ -430,7 +441,55 @@ struct Draft {
     from: DefinedIn,
 }
 
-/// Whether this container is the one that `reference` names.
+/// The container that a workload of the file is bound to, and what stands in for it in an update.
+struct Bound {
+    engine: String,
+    id: String,
+    service: Option<(String, String)>,
+}
+
+impl Bound {
+    fn to(engine: &str, details: &Details) -> Self {
+        let service = compose::service_of(&details.labels);
+        let service = service.map(|(project, service)| (project.to_owned(), service.to_owned()));
+        Self { engine: engine.to_owned(), id: details.id.clone(), service }
+    }
+
+    fn covers(&self, engine: &str, details: &Details) -> bool {
+        let service = self.service.as_ref().map(|(project, service)| (&**project, &**service));
+        self.engine == engine
+            && (self.id == details.id
+                || (service.is_some() && service == compose::service_of(&details.labels)))
+    }
+}
+
+/// What a labelled container is called for good: whoever recreates it means the same workload.
+fn lasting_reference(details: &Details) -> Reference {
+    match compose::service_of(&details.labels) {
+        Some((project, service)) => {
+            Reference::Service { project: project.to_owned(), service: service.to_owned() }
+        }
+        None => Reference::Name(details.name.clone()),
+    }
+}
+
+/// The container that `reference` names.
+fn find<'a>(
+    containers: &'a [Arc<Details>],
+    reference: &Reference,
+) -> Result<Option<&'a Arc<Details>>, Replicas> {
+    let named = || {
+        let all = containers.iter();
+        all.filter(|one| is_named(&one.id, &one.name, &one.labels, reference))
+    };
+    if !matches!(reference, Reference::Service { .. }) {
+        return Ok(named().next());
+    }
+    let chosen = compose::choose(named().map(|details| Member::from(&**details)))?;
+    Ok(chosen.and_then(|chosen| named().find(|details| details.id == chosen.id)))
+}
+
+/// Whether this container is the one that `reference` names, or, of a service, may be.
 pub(crate) fn is_named(
     id: &str,
     name: &str,
@@ -442,9 +501,7 @@ pub(crate) fn is_named(
         // As Docker has it: the beginning of an id will do.
         Reference::Id(wanted) => !wanted.is_empty() && id.starts_with(wanted.as_str()),
         Reference::Service { project, service } => {
-            let label = |key: &str| labels.get(key).map(String::as_str);
-            label("com.docker.compose.project") == Some(project)
-                && label("com.docker.compose.service") == Some(service)
+            compose::service_of(labels) == Some((project.as_str(), service.as_str()))
         }
         _ => false,
     }

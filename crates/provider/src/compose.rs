@@ -95,7 +95,17 @@ pub fn choose<'a>(
     Ok(Some(serves_still.unwrap_or(*successor)))
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    /// Its name, without what compose puts before it for the time being.
+    pub fn lasting_name(&self) -> &'a str {
+        match self.name.split_once('_') {
+            Some((before, name)) if self.labels.contains_key(PROJECT) && is_short_id(before) => {
+                name
+            }
+            _ => self.name,
+        }
+    }
+
     fn is_replaced_by(&self, other: &Self) -> bool {
         if self.id == other.id || self.labels.get(NUMBER) != other.labels.get(NUMBER) {
             return false;
@@ -112,6 +122,10 @@ impl Member<'_> {
         let short = container.id.get(..SHORT_ID);
         self.name.split_once('_').is_some_and(|(before, _)| Some(before) == short)
     }
+}
+
+fn is_short_id(word: &str) -> bool {
+    word.len() == SHORT_ID && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -177,6 +191,19 @@ mod tests {
             chosen(&[(OLD, "shop-web-1", &old, false), (NEW, &temporary, &new, false)]),
             NEW
         );
+    }
+
+    #[test]
+    fn a_name_for_the_time_being_is_told_from_one_that_lasts() {
+        let labels = labels("1", &[]);
+        for (name, lasting) in [
+            ("0123456789ab_shop-web-1", "shop-web-1"),
+            ("shop_web_1", "shop_web_1"),
+            ("0123456789xy_web", "0123456789xy_web"),
+        ] {
+            let member = Member { id: OLD, name, labels: &labels, is_alive: true };
+            assert_eq!(member.lasting_name(), lasting);
+        }
     }
 
     #[test]

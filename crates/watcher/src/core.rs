@@ -199,6 +199,8 @@ struct Outside {
     stopping: bool,
     /// Until when a container that somebody else stopped or removed is left alone.
     quiet_until: Option<Moment>,
+    /// It was removed while it slept, not as a part of anything that its user was seen doing.
+    removed_asleep: bool,
     /// When a run last died without anybody being known to have ended it.
     unexplained_death: Option<Moment>,
 }
@@ -383,6 +385,9 @@ impl Core {
             reason: self.reason.clone(),
             took,
         }));
+        if to == PhaseName::Gone && self.outside.removed_asleep {
+            self.effects.push(Effect::LostAsleep);
+        }
     }
 
     /// When [`Input::Tick`] is due, if nothing else comes before.

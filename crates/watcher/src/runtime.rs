@@ -284,6 +284,7 @@ impl Runtime {
                 }
             }
             Effect::Changed(transition) => self.log_change(&transition),
+            Effect::LostAsleep => self.log_lost_asleep(),
             Effect::StaysAwake { anew } => self.log_stays_awake(life, anew),
             Effect::Trouble { what, error, next_attempt } => {
                 self.log_trouble(what, &error, next_attempt);
@@ -394,6 +395,18 @@ impl Runtime {
             took = ?round(change.took),
             "{}",
             change.to,
+        );
+    }
+
+    fn log_lost_asleep(&self) {
+        tracing::error!(
+            workload = self.name,
+            engine = self.provider.engine(),
+            container = %self.provider.reference(),
+            "its container was removed while it slept, so no request can wake it: if that was a prune \
+             (`docker container prune` and `docker system prune` remove whatever does not run), make \
+             it again, as with `docker compose up -d`, and prune with `--filter \
+             label!=drowse.enable=true` from now on",
         );
     }
 

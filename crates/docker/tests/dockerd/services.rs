@@ -1,8 +1,7 @@
 //! Compose services, which a container serves until another one does.
 
 use drowse_provider::{
-    ContainerStatus, Engine, ErrorKind, Provider, Reference, StopOptions, WatchItem,
-    contract::Fixture,
+    ContainerStatus, Engine, ErrorKind, Reference, StopOptions, WatchItem, contract::Fixture,
 };
 use serde_json::{Value, json};
 

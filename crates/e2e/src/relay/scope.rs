@@ -37,14 +37,14 @@ impl Scope {
             }
         }
         // The engine knows two forms, and takes no mixture.
-        let label = if filters.values().any(Value::is_object) {
-            json!({ self.label.as_str(): true })
+        if filters.values().any(Value::is_object) {
+            let labels = filters.entry("label").or_insert_with(|| json!({}));
+            labels[&self.label] = json!(true);
         } else {
-            json!([self.label])
-        };
-        let narrow = Map::from_iter([("label".to_owned(), label)]);
-        let filters = Value::Object(narrow.into_iter().chain(filters).collect());
-        narrowed.append_pair("filters", &filters.to_string()).finish()
+            let labels = filters.entry("label").or_insert_with(|| json!([]));
+            labels.as_array_mut().into_iter().for_each(|all| all.push(json!(self.label)));
+        }
+        narrowed.append_pair("filters", &Value::Object(filters).to_string()).finish()
     }
 }
 
@@ -73,6 +73,10 @@ mod tests {
         assert_eq!(
             narrowed("/events?filters=%7B%22type%22%3A%7B%22container%22%3Atrue%7D%7D").unwrap(),
             r#"filters: {"label":{"site=1":true},"type":{"container":true}}"#
+        );
+        assert_eq!(
+            narrowed("/containers/json?filters=%7B%22label%22%3A%5B%22a%3Db%22%5D%7D").unwrap(),
+            r#"filters: {"label":["a=b","site=1"]}"#
         );
         assert_eq!(narrowed("/containers/a/json"), None);
         assert_eq!(narrowed("/version"), None);

@@ -59,6 +59,9 @@ pub(crate) enum Effect {
     SleepAnswer(AskId, Result<(), SleepError>),
     /// Tell that it went from one state to another.
     Changed(Transition),
+    /// Tell that its container was removed while it slept, and is not there again: no request can
+    /// wake it any more, and perhaps nobody knows.
+    LostAsleep,
     /// Its idle time is over and leases keep it awake: tell which, if that was not told. `anew`: it
     /// is the first look of this time, and nothing was told yet.
     StaysAwake { anew: bool },

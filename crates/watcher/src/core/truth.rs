@@ -344,7 +344,13 @@ impl Core {
                 }
             }
             (Belief::Absent, Some(ContainerStatus::Running)) => self.started_from_outside(now),
-            (Belief::Seen(_), None) => self.removed_from_outside(now),
+            (Belief::Seen(_), None) => {
+                // Whoever stopped it a moment ago is at work on it.
+                let was_left_alone = !self.is_quiet(now);
+                self.removed_from_outside(now);
+                self.outside.removed_asleep = was_left_alone;
+                "removed while it slept".clone_into(&mut self.reason);
+            }
             (Belief::Absent, Some(_)) => "it is there again".clone_into(&mut self.reason),
             (_, Some(status)) => {
                 if old.status() != Some(&status) {
@@ -388,6 +394,7 @@ impl Core {
     /// Somebody's will, and perhaps the middle of an update.
     pub(super) fn removed_from_outside(&mut self, now: Moment) {
         self.outside.quiet_until = Some(now + QUIET);
+        self.outside.removed_asleep = false;
         "removed from outside".clone_into(&mut self.reason);
     }
 

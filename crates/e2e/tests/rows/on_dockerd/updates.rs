@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, time::Duration};
 
-use drowse_e2e::{ContainerSpec, DEADLINE, Drowse, Site, TestContainer, eventually};
+use drowse_e2e::{ContainerSpec, DEADLINE, Drowse, DrowseSpec, Site, TestContainer, eventually};
 use tokio::{task::JoinSet, time::interval};
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +86,21 @@ async fn compose_recreates(old: &TestContainer, spec: ContainerSpec) -> TestCont
     new
 }
 
+/// What compose 1 does: the old one goes by another name before the new one is made.
+async fn compose_1_recreates(old: &mut TestContainer, spec: ContainerSpec) -> TestContainer {
+    let name = old.name().to_owned();
+    old.stop().await;
+    let_pass(Duration::from_millis(300)).await;
+    let temporary = format!("{}_{name}", &old.id()[..12]);
+    old.rename(&temporary).await;
+    let_pass(Duration::from_millis(300)).await;
+    let new = spec.exact_name(&name).create().await;
+    let_pass(Duration::from_millis(300)).await;
+    new.start().await;
+    old.remove().await;
+    new
+}
+
 /// What Watchtower does: kill, wait, remove, make, start.
 async fn updater_replaces(old: &TestContainer, spec: ContainerSpec) -> TestContainer {
     old.kill("TERM").await;
@@ -111,6 +126,17 @@ async fn row_38_compose_recreates_a_service_under_traffic() {
 }
 
 #[tokio::test]
+async fn row_38_compose_1_recreates_a_service_under_traffic() {
+    let (site, mut old, drowse) = served("remade").await;
+    let spec = service(&site, "remade").env("READY_DELAY_MS", 500);
+    let starts = site.relay.count(|request| request.is_order("start"));
+    let update = Box::pin(compose_1_recreates(&mut old, spec));
+    let new = none_fails_during(&drowse, "remade.test", update).await;
+    assert_eq!(site.relay.count(|request| request.is_order("start")), starts, "drowse started one");
+    assert_eq!(site.starts(&new).await, 1);
+}
+
+#[tokio::test]
 async fn row_38_an_updater_replaces_a_container_under_traffic() {
     let (site, old, drowse) = served("updated").await;
     let spec = service(&site, "updated").env("READY_DELAY_MS", 500);
@@ -128,6 +154,57 @@ async fn row_18_what_was_replaced_in_its_sleep_is_woken_under_its_name() {
     app.recreate(|spec| spec).await;
     drowse.get("replaced.test", "/").deadline(DEADLINE).send().await.assert_served();
     assert_eq!(site.starts(&app).await, 1);
+}
+
+/// The file names a service by project and service; the labels of its containers say nothing of us.
+#[tokio::test]
+async fn row_18_a_service_of_the_file_is_followed_from_one_container_to_the_next() {
+    let site = Site::new().await;
+    let project = format!("stack-{}", std::process::id());
+    let spec = || {
+        site.container("followed")
+            .label("com.docker.compose.project", &project)
+            .label("com.docker.compose.service", "web")
+            .label("com.docker.compose.container-number", "1")
+            .label("com.docker.compose.oneoff", "False")
+    };
+    let old = spec().create().await;
+    let config = format!(
+        "engines: {{ home: {{ docker: \"{}\" }} }}\n\
+         workloads:\n  \
+           web:\n    \
+             container: {{ project: {project}, service: web }}\n    \
+             routes: [{{ host: web.test }}]\n    \
+             idle: 1s\n",
+        site.relay.url()
+    );
+    let drowse = DrowseSpec::default().config(&config).start().await;
+    drowse.wait_until_read("web").await;
+    drowse.get("web.test", "/").deadline(DEADLINE).send().await.assert_served();
+    let update = Box::pin(compose_recreates(&old, spec()));
+    let new = none_fails_during(&drowse, "web.test", update).await;
+    site.wait_until_stopped(&new, 1).await;
+    drowse.get("web.test", "/").deadline(DEADLINE).send().await.assert_served();
+    assert_eq!(site.starts(&new).await, 2, "one by compose, one by drowse");
+}
+
+#[tokio::test]
+async fn what_compose_runs_once_is_no_service_and_replicas_are_refused_by_name() {
+    let (site, app, drowse) = served("one-off").await;
+    let one_off = service(&site, "one-off").label("com.docker.compose.oneoff", "True");
+    let one_off = one_off.label("drowse.idle", "1s").run().await;
+    let second = service(&site, "one-off").label("com.docker.compose.container-number", "2");
+    let second = second.create().await;
+    let names = format!("2 containers ({}, {})", app.name(), second.name());
+    drowse.logs().wait_for(&["not managed", &names, "scale it to 1"], DEADLINE).await;
+    drowse.get("one-off.test", "/").send().await.assert_problem(404);
+    second.remove().await;
+    eventually(DEADLINE, "the only one to be served again", || async {
+        (drowse.get("one-off.test", "/").send().await.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(one_off.state().await.status, "running");
+    assert_eq!(site.events.heard(&one_off, "kill"), 0);
 }
 
 #[tokio::test]

@@ -791,6 +791,42 @@ fn a_refused_stop_of_what_ended_meanwhile_opens_nothing() {
 }
 
 #[test]
+fn row_48_a_sleeper_that_is_removed_for_good_is_told_of_once() {
+    let gone = |bench: &mut Bench| {
+        bench.tell(Input::Watched(Ok(WatchItem::Removed)));
+        bench.read_answers(Err(error(ErrorKind::NotFound)));
+    };
+    let tells = |bench: &mut Bench, time: Duration| {
+        bench.pass(time);
+        let effects = std::mem::take(&mut bench.effects);
+        effects.iter().filter(|effect| matches!(effect, Effect::LostAsleep)).count()
+    };
+    let mut bench = Bench::asleep();
+    gone(&mut bench);
+    assert_eq!(tells(&mut bench, Duration::from_secs(9)), 0, "it may be an update");
+    assert_eq!(tells(&mut bench, FAR), 1);
+    assert_eq!(bench.core.phase(), PhaseName::Gone);
+
+    // An update: it is there again.
+    let mut bench = Bench::asleep();
+    gone(&mut bench);
+    bench.synced(stopped("new"));
+    bench.read_says(stopped("new"));
+    assert_eq!(tells(&mut bench, FAR), 0);
+
+    // Its user stops it and removes it: that is no accident.
+    let mut bench = Bench::ready("one");
+    bench.happens(EventAction::Kill(Some(Signal::TERM)));
+    bench.read_says(running("one"));
+    bench.happens(EventAction::Die(Some(0)));
+    bench.synced(stopped("one"));
+    bench.read_says(stopped("one"));
+    gone(&mut bench);
+    assert_eq!(tells(&mut bench, FAR), 0);
+    assert_eq!(bench.core.phase(), PhaseName::Gone);
+}
+
+#[test]
 fn row_38_what_is_removed_during_our_stop_or_start_is_waited_for() {
     let removed_in = |order: &Order| {
         let mut bench = match order {

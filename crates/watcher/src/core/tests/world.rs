@@ -498,7 +498,10 @@ impl World {
             Effect::SleepAnswer(id, _) => {
                 self.sleepers.remove(&id);
             }
-            Effect::Changed(_) | Effect::StaysAwake { .. } | Effect::Trouble { .. } => {}
+            Effect::Changed(_)
+            | Effect::LostAsleep
+            | Effect::StaysAwake { .. }
+            | Effect::Trouble { .. } => {}
         }
     }
 

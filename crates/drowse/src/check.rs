@@ -65,6 +65,9 @@ pub(crate) async fn examine(
         let deadline = Deadline::after(ENGINE_TIMEOUT);
         let read = discovery::read_once(engine, &configured.wanted, deadline).await;
         let mut view = EngineView::unread(engine.capabilities(), engine.reach());
+        if let Some(entrance) = configured.entrance.clone() {
+            view.entrance = Some(entrance.looked_up().await);
+        }
         match read {
             Ok(containers) => view.containers = Some(containers),
             Err(error) => {

@@ -37,6 +37,8 @@ pub(crate) struct Config {
     /// How long requests in flight may go on after the order to end.
     pub(crate) shutdown_grace: Duration,
     pub(crate) engines: Vec<EngineConfig>,
+    /// Containers and workloads that nobody may put to sleep, by name.
+    pub(crate) never_sleep: Vec<String>,
     /// For every workload that does not say otherwise.
     pub(crate) defaults: Settings,
     pub(crate) workloads: Vec<WorkloadConfig>,
@@ -49,6 +51,7 @@ impl Config {
             listen: Vec::new(),
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
             engines: vec![EngineConfig::default_docker()],
+            never_sleep: Vec::new(),
             defaults: Settings::default(),
             workloads: Vec::new(),
         }

@@ -69,6 +69,7 @@ impl Daemon {
             followers.spawn(discovery::follow(
                 engine,
                 configured.wanted.clone(),
+                configured.entrance.clone(),
                 inventory.clone(),
             ));
         }

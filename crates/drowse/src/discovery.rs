@@ -15,6 +15,7 @@ use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
 use crate::{
+    entrance::Entrance,
     labels,
     plan::{EngineView, Inventory, is_named},
 };
@@ -37,11 +38,14 @@ const READS_AT_ONCE: usize = 8;
 pub(crate) async fn follow(
     engine: Arc<dyn Engine>,
     wanted: Arc<[Reference]>,
+    entrance: Option<Entrance>,
     inventory: Arc<watch::Sender<Inventory>>,
 ) {
     let mut follower = Follower::new(engine.clone(), wanted, inventory);
+    follower.show(|view| view.entrance.clone_from(&entrance));
     let mut events = engine.events();
     let mut reads = FuturesUnordered::new();
+    let mut look_ups = FuturesUnordered::new();
     loop {
         follower.begin_reads(&mut reads);
         if reads.is_empty() || follower.is_shown {
@@ -50,9 +54,18 @@ pub(crate) async fn follow(
         let timer = follower.next_timer();
         tokio::select! {
             item = events.next() => match item {
-                Some(item) => follower.item(item),
+                Some(item) => {
+                    // A socket proxy that was made anew has another address.
+                    if matches!(item, Ok(EngineItem::Synced(_))) && look_ups.is_empty() {
+                        look_ups.extend(entrance.clone().map(Entrance::looked_up));
+                    }
+                    follower.item(item);
+                }
                 None => return,
             },
+            Some(entrance) = look_ups.next(), if !look_ups.is_empty() => {
+                follower.show(|view| view.entrance = Some(entrance.clone()));
+            }
             Some((id, outcome)) = reads.next(), if !reads.is_empty() => follower.read(id, outcome),
             () = sleep_until(timer) => follower.timers(Instant::now()),
         }

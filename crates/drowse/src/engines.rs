@@ -9,6 +9,7 @@ use drowse_watcher::OrderSlots;
 
 use crate::{
     config::{Config, ContainerConfig, EngineConfig, PROCESS_ENGINE, Problem, Problems},
+    entrance::Entrance,
     plan::PlannedContainer,
     state::{Lock, StateFolder},
 };
@@ -27,6 +28,8 @@ pub(crate) struct Configured {
     pub(crate) engine: Arc<dyn Engine>,
     /// What it is reached by: what its lock is about.
     pub(crate) endpoint: String,
+    /// Where it is entered, if by a port.
+    pub(crate) entrance: Option<Entrance>,
     pub(crate) slots: OrderSlots,
     /// What the file's workloads name on it.
     pub(crate) wanted: Arc<[Reference]>,
@@ -75,7 +78,8 @@ impl Engines {
     pub(crate) fn of(engine: Arc<dyn Engine>) -> Self {
         let endpoint = "unix:///run/test.sock".to_owned();
         let slots = OrderSlots::default();
-        let list = vec![Configured { engine, endpoint, slots, wanted: Arc::new([]) }];
+        let entrance = None;
+        let list = vec![Configured { engine, endpoint, entrance, slots, wanted: Arc::new([]) }];
         Self { list, processes: None, process_slots: OrderSlots::default() }
     }
 
@@ -164,6 +168,7 @@ fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, Error> 
     });
     Ok(Configured {
         engine: Arc::new(engine),
+        entrance: Entrance::of(&endpoint),
         endpoint: one_spelling(&endpoint),
         slots: OrderSlots::default(),
         wanted: wanted.collect(),

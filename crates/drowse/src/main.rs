@@ -11,6 +11,7 @@ mod demo;
 mod demo_app;
 mod discovery;
 mod engines;
+mod entrance;
 mod exit;
 mod front;
 mod labels;

@@ -2,6 +2,7 @@
 //! and `run` cannot disagree.
 
 mod policy;
+mod refusals;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,13 +16,15 @@ use drowse_provider::{
 };
 use drowse_watcher::Policy;
 
-use policy::{passive, policy, refuse_what_must_not_sleep};
+use policy::{passive, policy};
+use refusals::refusals;
 
 use crate::{
     config::{
         Config, ContainerConfig, Given, PROCESS_ENGINE, Problem, ProcessConfig, RouteSettings,
         Settings, WorkloadConfig,
     },
+    entrance::Entrance,
     labels::{self, Labelled, Reading},
 };
 
@@ -35,12 +38,14 @@ pub(crate) struct EngineView {
     pub(crate) containers: Option<Vec<Arc<Details>>>,
     /// Why the engine cannot be reached, while it cannot.
     pub(crate) trouble: Option<String>,
+    /// Where it is entered, if by a port.
+    pub(crate) entrance: Option<Entrance>,
 }
 
 impl EngineView {
     /// An engine that was not read yet.
     pub(crate) fn unread(capabilities: Capabilities, reach: Reach) -> Self {
-        Self { capabilities, reach, containers: None, trouble: None }
+        Self { capabilities, reach, containers: None, trouble: None, entrance: None }
     }
 }
 
@@ -148,10 +153,10 @@ impl Planned {
 
 /// Makes the plan.
 pub(crate) fn make(config: &Config, inventory: &Inventory) -> Plan {
-    let mut planner = Planner { config, plan: Plan::default(), taken: BTreeMap::new() };
+    let mut planner = Planner { config, inventory, plan: Plan::default(), taken: BTreeMap::new() };
     let mut managed_by_file: Vec<Bound> = Vec::new();
     for workload in &config.workloads {
-        if let Some(bound) = planner.plan_file(workload, inventory, &managed_by_file) {
+        if let Some(bound) = planner.plan_file(workload, &managed_by_file) {
             managed_by_file.push(bound);
         }
     }
@@ -183,6 +188,7 @@ fn labelled(inventory: &Inventory) -> Vec<(&str, &EngineView, &Arc<Details>)> {
 
 struct Planner<'a> {
     config: &'a Config,
+    inventory: &'a Inventory,
     plan: Plan,
     /// Who has a host and path: the workload's name.
     taken: BTreeMap<(HostPattern, PathPrefix), String>,
@@ -190,12 +196,7 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// Plans a workload of the file; what it is bound to.
-    fn plan_file(
-        &mut self,
-        workload: &WorkloadConfig,
-        inventory: &Inventory,
-        managed: &[Bound],
-    ) -> Option<Bound> {
+    fn plan_file(&mut self, workload: &WorkloadConfig, managed: &[Bound]) -> Option<Bound> {
         let mut mistakes = Vec::new();
         let (engine, container, details, view) = match &workload.container {
             ContainerConfig::Process(process) => (
@@ -205,7 +206,7 @@ impl Planner<'_> {
                 &EngineView::unread(Capabilities::all(), Reach::Loopback),
             ),
             ContainerConfig::OnEngine { engine, reference } => {
-                let view = inventory.get(engine)?;
+                let view = self.inventory.get(engine)?;
                 let Some(containers) = &view.containers else {
                     self.reserve_hosts(workload);
                     self.plan.waiting.push(Waiting {
@@ -355,7 +356,7 @@ impl Planner<'_> {
             mistakes,
         );
         if let Some(details) = &details {
-            refuse_what_must_not_sleep(details, &policy.sleep, mistakes);
+            mistakes.extend(refusals(self.config, self.inventory, &name, details, &policy.sleep));
         }
         let only_port = details.as_deref().map(only_exposed_port);
         let mut routes = Vec::new();

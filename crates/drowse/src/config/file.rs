@@ -83,7 +83,8 @@ struct Reader<'a> {
     problems: &'a mut Problems,
 }
 
-const TOP_KEYS: &[&str] = &["listen", "shutdown_grace", "engines", "defaults", "workloads"];
+const TOP_KEYS: &[&str] =
+    &["listen", "shutdown_grace", "engines", "never_sleep", "defaults", "workloads"];
 const ENGINE_KEYS: &[&str] = &["docker"];
 const DOCKER_KEYS: &[&str] = &["url"];
 
@@ -97,6 +98,7 @@ impl Reader<'_> {
             listen: Vec::new(),
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
             engines: Vec::new(),
+            never_sleep: Vec::new(),
             defaults: Settings::default(),
             workloads: Vec::new(),
         };
@@ -111,6 +113,7 @@ impl Reader<'_> {
                     }
                 }
                 "engines" => engines = Some(value),
+                "never_sleep" => config.never_sleep = self.never_sleep(value),
                 "defaults" => config.defaults = self.defaults(value),
                 "workloads" => workloads = Some(value),
                 other => self.error(&key.place, unknown("key", other, TOP_KEYS)),
@@ -142,6 +145,16 @@ impl Reader<'_> {
             }
         }
         addresses
+    }
+
+    fn never_sleep(&mut self, node: &Node) -> Vec<String> {
+        let mut names = Vec::new();
+        for item in items(node) {
+            if let Some(name) = self.text(item, "the name of a container") {
+                names.push(name.strip_prefix('/').unwrap_or(name).to_owned());
+            }
+        }
+        names
     }
 
     fn engines(&mut self, node: &Node) -> Vec<EngineConfig> {

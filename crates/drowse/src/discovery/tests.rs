@@ -33,7 +33,7 @@ fn labelled(engine: &ScriptedEngine, name: &str) -> ScriptedContainer {
 fn begin(engine: ScriptedEngine, wanted: &[Reference]) -> Followed {
     let sender = Arc::new(watch::Sender::new(Inventory::new()));
     let inventory = sender.subscribe();
-    let task = tokio::spawn(follow(Arc::new(engine.clone()), wanted.into(), sender));
+    let task = tokio::spawn(follow(Arc::new(engine.clone()), wanted.into(), None, sender));
     Followed { engine, inventory, task }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use drowse_gateway::PassiveRule;
-use drowse_provider::{Capabilities, Details, Owner, RestartPolicy, Signal, StopOptions, Support};
+use drowse_provider::{Capabilities, Details, RestartPolicy, Signal, StopOptions, Support};
 use drowse_watcher::{Policy, SleepMethod};
 
 use crate::config::{Given, Origin, Settings, Sleep};
@@ -106,28 +106,4 @@ fn adoption_jitter(name: &str, idle: Duration) -> Duration {
 fn is_harmless(signal: Signal, details: &Details) -> bool {
     signal == details.stop_signal.unwrap_or(Signal::TERM)
         || matches!(details.restart, RestartPolicy::No | RestartPolicy::UnlessStopped)
-}
-
-/// Notes why a container must not be put to sleep, if there is a reason.
-pub(super) fn refuse_what_must_not_sleep(
-    details: &Details,
-    sleep: &SleepMethod,
-    mistakes: &mut Vec<String>,
-) {
-    if details.removed_when_stopped && !matches!(sleep, SleepMethod::Pause) {
-        mistakes.push(
-            "it was made with `--rm`: a stop would delete it and its data; make it without, or \
-             let it sleep by `pause`"
-                .to_owned(),
-        );
-    }
-    let owner = match &details.owner {
-        None => return,
-        Some(Owner::SwarmService(service)) => format!("the Swarm service `{service}`"),
-        Some(Owner::SystemdUnit(unit)) => format!("the systemd unit `{unit}`"),
-        Some(Owner::Pod(pod)) => format!("the pod `{pod}`"),
-        Some(Owner::HighAvailability(state)) => format!("high availability management ({state})"),
-        Some(other) => format!("{other:?}"),
-    };
-    mistakes.push(format!("it belongs to {owner}, which would start it again when it sleeps"));
 }

@@ -271,3 +271,84 @@ fn a_route_that_can_lead_nowhere_is_refused_with_what_to_add() {
     error: container `lonely` on engine `docker`: route `default`: it has no network (mode `none`): attach it to one, or add `address`
     ");
 }
+
+/// A labelled container of the compose service `shop/web`.
+fn of_service(id: &str, name: &str, more: &[(&str, &str)]) -> Details {
+    let mut details = enabled(name, 1, &[("drowse.host", "web.example")]);
+    id.clone_into(&mut details.id);
+    let own = [
+        ("com.docker.compose.project", "shop"),
+        ("com.docker.compose.service", "web"),
+        ("com.docker.compose.container-number", "1"),
+        ("com.docker.compose.oneoff", "False"),
+    ];
+    for (label, value) in own.iter().chain(more) {
+        details.labels.insert((*label).to_owned(), (*value).to_owned());
+    }
+    details
+}
+
+const OLD: &str = "0123456789abcdef";
+
+#[test]
+fn a_service_is_one_workload_while_compose_replaces_its_container() {
+    let replaces = [("com.docker.compose.replace", OLD)];
+    let old = of_service(OLD, "shop-web-1", &[]);
+    let temporary = of_service("new", "0123456789ab_shop-web-1", &replaces);
+    let aside = of_service(OLD, "0123456789ab_shop-web-1", &[]);
+    let new = of_service("new", "shop-web-1", &replaces);
+    let states: [&[&Details]; 5] =
+        [&[&old], &[&old, &temporary], &[&temporary], &[&aside, &new], &[&new]];
+    for containers in states {
+        let containers = containers.iter().map(|details| (*details).clone());
+        let plan = make(&Config::without_file(), &docker(containers));
+        assert_eq!(lines(&plan), "");
+        let [web] = plan.workloads.as_slice() else { panic!("{plan:?}") };
+        assert_eq!((&*web.name, &*web.container_name()), ("shop-web-1", "shop/web"));
+    }
+}
+
+#[test]
+fn a_service_of_the_file_covers_what_takes_its_containers_place() {
+    let config = config(
+        "engines: { docker: { docker: /run/docker.sock } }\n\
+         workloads: { web: { container: { name: shop-web-1 } } }",
+    );
+    let temporary = of_service("new", "0123456789ab_shop-web-1", &[]);
+    let plan = make(&config, &docker([of_service(OLD, "shop-web-1", &[]), temporary]));
+    assert_eq!((lines(&plan).as_str(), names(&plan)), ("", vec!["web"]));
+}
+
+#[test]
+fn replicas_and_what_runs_once_are_no_workloads() {
+    let second = [("com.docker.compose.container-number", "2")];
+    let once = [("com.docker.compose.oneoff", "True")];
+    let run = of_service("run", "shop-web-run-1", &once);
+    let one = of_service("one", "shop-web-1", &[]);
+    let plan = make(&Config::without_file(), &docker([one.clone(), run.clone()]));
+    assert_eq!((lines(&plan).as_str(), names(&plan)), ("", vec!["shop-web-1"]));
+    let two = of_service("two", "shop-web-2", &second);
+    let plan = make(&Config::without_file(), &docker([one, two, run]));
+    assert_eq!(names(&plan), [""; 0]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `shop-web-1` on engine `docker`: the service has 2 containers (shop-web-1, shop-web-2), and only one can be put to sleep and woken: scale it to 1
+    error: container `shop-web-2` on engine `docker`: the service has 2 containers (shop-web-1, shop-web-2), and only one can be put to sleep and woken: scale it to 1
+    ");
+}
+
+#[test]
+fn what_must_never_sleep_is_refused_with_the_reason() {
+    let labels = [("drowse.host", "a.example")];
+    let mut proxy = enabled("socket-proxy", 1, &[]);
+    proxy.networks[0].addresses = vec![[172, 17, 0, 9].into()];
+    let dns = enabled("pihole", 1, &labels);
+    let mut view = engine([proxy, dns]);
+    view.entrance = crate::entrance::Entrance::of("tcp://172.17.0.9:2375");
+    let plan =
+        make(&config("never_sleep: [pihole]"), &Inventory::from([("docker".to_owned(), view)]));
+    assert_eq!(names(&plan), [""; 0]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `pihole` on engine `docker`: `never_sleep` of the configuration names `pihole`, so it is left alone
+    error: container `socket-proxy` on engine `docker`: engine `docker` is reached through it (tcp://172.17.0.9:2375): if it slept, nothing could be woken
+    ");
+}

@@ -68,7 +68,7 @@ impl Supervised {
         let wanted = Arc::new([]);
         let tasks = [
             tokio::spawn(supervisor.run(inventory.subscribe(), end.clone())),
-            tokio::spawn(discovery::follow(Arc::new(engine.clone()), wanted, inventory)),
+            tokio::spawn(discovery::follow(Arc::new(engine.clone()), wanted, None, inventory)),
         ];
         Self { engine, front, view, tasks, _end: end }
     }

@@ -7,6 +7,7 @@ mod engine_away;
 mod in_use;
 mod outside;
 mod passive;
+mod refused;
 mod round;
 mod starting;
 mod stopping;

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use drowse_gateway::{HostPattern, PathPrefix};
+use drowse_gateway::{HostPattern, Network, NetworkError, PathPrefix, TrustedProxies};
 
 use super::{
     Config, ContainerConfig, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig, Origin,
@@ -83,7 +83,8 @@ struct Reader<'a> {
     problems: &'a mut Problems,
 }
 
-const TOP_KEYS: &[&str] = &["listen", "shutdown_grace", "engines", "defaults", "workloads"];
+const TOP_KEYS: &[&str] =
+    &["listen", "shutdown_grace", "trusted_proxies", "engines", "defaults", "workloads"];
 const ENGINE_KEYS: &[&str] = &["docker"];
 const DOCKER_KEYS: &[&str] = &["url"];
 
@@ -96,6 +97,7 @@ impl Reader<'_> {
         let mut config = Config {
             listen: Vec::new(),
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
+            trusted_proxies: TrustedProxies::none(),
             engines: Vec::new(),
             defaults: Settings::default(),
             workloads: Vec::new(),
@@ -110,6 +112,7 @@ impl Reader<'_> {
                         config.shutdown_grace = grace;
                     }
                 }
+                "trusted_proxies" => config.trusted_proxies = self.trusted_proxies(value),
                 "engines" => engines = Some(value),
                 "defaults" => config.defaults = self.defaults(value),
                 "workloads" => workloads = Some(value),
@@ -142,6 +145,18 @@ impl Reader<'_> {
             }
         }
         addresses
+    }
+
+    fn trusted_proxies(&mut self, node: &Node) -> TrustedProxies {
+        let mut networks: Vec<Network> = Vec::new();
+        for item in items(node) {
+            let Some(text) = self.text(item, "a network such as `172.18.0.0/16`") else { continue };
+            match text.parse() {
+                Ok(network) => networks.push(network),
+                Err(error) => self.error(&item.place, NetworkError::to_string(&error)),
+            }
+        }
+        networks.into_iter().collect()
     }
 
     fn engines(&mut self, node: &Node) -> Vec<EngineConfig> {

@@ -1,3 +1,4 @@
+use drowse_gateway::GatewayOptions;
 use drowse_provider::{
     Action, Capabilities, ContainerStatus, Deadline, Details, Network, Observation, Port, Reach,
     testing::{ScriptedContainer, ScriptedEngine, Step},
@@ -61,7 +62,7 @@ impl Supervised {
         let engine = ScriptedEngine::new("docker");
         let config = Arc::new(crate::config::from_text(configuration).unwrap());
         let engines = Arc::new(Engines::of(Arc::new(engine.clone())));
-        let (front, _) = Front::bind(&[], Duration::ZERO).unwrap();
+        let (front, _) = Front::bind(&[], GatewayOptions::new()).unwrap();
         let inventory = Arc::new(watch::Sender::new(Inventory::new()));
         let (supervisor, view) = Supervisor::new(config, engines.clone(), front.clone());
         let end = CancellationToken::new();

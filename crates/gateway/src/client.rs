@@ -136,7 +136,7 @@ fn node(text: &[u8]) -> Option<IpAddr> {
 }
 
 impl Scheme {
-    /// `None`: it is neither. Traefik says `ws` and `wss` of WebSockets.
+    /// `None`: it is neither. Traefik says `ws` and `wss` of upgraded connections.
     fn from_bytes(text: &[u8]) -> Option<Self> {
         let is = |name: &str| text.eq_ignore_ascii_case(name.as_bytes());
         if is("http") || is("ws") {

@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use crate::{cargo, terminal};
 
 /// Each tool that is needed, with Debian's package of it.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 10] = [
     ("dockerd", "docker.io"),
     ("iptables", "iptables"),
     ("ip", "iproute2"),
@@ -16,6 +16,9 @@ const TOOLS: [(&str, &str); 7] = [
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
     ("tar", "tar"),
+    ("nginx", "nginx"),
+    ("caddy", "caddy"),
+    ("openssl", "openssl"),
 ];
 
 /// Where tools of the administrator lie. Not on every root's search path.

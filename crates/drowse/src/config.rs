@@ -10,6 +10,7 @@ mod tree;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use drowse_gateway::TrustedProxies;
 use drowse_provider::Reference;
 
 pub(crate) use duration::{parse as parse_duration, show as show_duration};
@@ -36,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) listen: Vec<SocketAddr>,
     /// How long requests in flight may go on after the order to end.
     pub(crate) shutdown_grace: Duration,
+    /// The reverse proxies in front that are believed about their clients.
+    pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) engines: Vec<EngineConfig>,
     /// Containers and workloads that nobody may put to sleep, by name.
     pub(crate) never_sleep: Vec<String>,
@@ -50,6 +53,7 @@ impl Config {
         Self {
             listen: Vec::new(),
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
+            trusted_proxies: TrustedProxies::none(),
             engines: vec![EngineConfig::default_docker()],
             never_sleep: Vec::new(),
             defaults: Settings::default(),

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use drowse_docker::{DockerEngine, DockerOptions, docker_host};
-use drowse_gateway::HostPattern;
+use drowse_gateway::{GatewayOptions, HostPattern};
 use drowse_provider::{Deadline, Engine as _};
 
 pub(crate) use requests::{Peers, requests};
@@ -71,12 +71,14 @@ pub(crate) async fn demo(arguments: &DemoArgs, peers: Peers) -> CommandResult {
 /// Listens where it was asked for; else at the usual port, or at a free one if that is taken.
 fn bind(asked: Option<SocketAddr>) -> Result<(Front, Bound, Option<String>), CommandError> {
     let first = asked.unwrap_or(DEFAULT_LISTEN);
-    match Front::bind(&[first], GRACE) {
+    let mut options = GatewayOptions::new();
+    options.grace = GRACE;
+    match Front::bind(&[first], options.clone()) {
         Ok((front, bound)) => Ok((front, bound, None)),
         Err(error) if asked.is_some() => Err(error),
         Err(_) => {
             let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let (front, bound) = Front::bind(&[free], GRACE)?;
+            let (front, bound) = Front::bind(&[free], options)?;
             Ok((
                 front,
                 bound,

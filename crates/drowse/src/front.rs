@@ -1,6 +1,11 @@
 //! The gateway as the rest of the program sees it: where it listens, and what leads where.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use anyhow::anyhow;
 use drowse_gateway::{
@@ -11,12 +16,14 @@ use drowse_provider::Engine;
 use drowse_watcher::{Readiness, ReadyWhenRunning, Workload};
 use tokio::{
     net::{TcpListener, TcpSocket},
+    sync::watch,
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::{
+    config::Config,
     exit::{CommandError, Exit},
     plan::{Planned, PlannedContainer, PlannedRoute, upstream_policy},
     view::Entry,
@@ -44,6 +51,14 @@ pub(crate) struct Listeners {
     shutdown: CancellationToken,
 }
 
+/// What the configuration says about the gateway.
+pub(crate) fn options(config: &Config) -> GatewayOptions {
+    let mut options = GatewayOptions::new();
+    options.grace = config.shutdown_grace;
+    options.trusted_proxies = config.trusted_proxies.clone();
+    options
+}
+
 impl Front {
     /// Listens at all of these addresses, or at none. Who connects waits for [`Bound::serve`].
     ///
@@ -51,16 +66,19 @@ impl Front {
     /// Which address cannot be had, why, and what to do.
     pub(crate) fn bind(
         wanted: &[SocketAddr],
-        grace: Duration,
+        options: GatewayOptions,
     ) -> Result<(Self, Bound), CommandError> {
-        let mut options = GatewayOptions::new();
-        options.grace = grace;
         let gateway = Gateway::new(options);
         let listeners = wanted
             .iter()
             .map(|address| bind(*address).map_err(|error| explain(*address, &error)))
             .collect::<Result<_, _>>()?;
         Ok((Self(gateway.clone()), Bound { gateway, listeners }))
+    }
+
+    /// The peers that have sent forwarding headers.
+    pub(crate) fn forwarders(&self) -> watch::Receiver<BTreeSet<IpAddr>> {
+        self.0.forwarders()
     }
 
     /// What a request for this host would be for.
@@ -220,7 +238,7 @@ mod tests {
     async fn a_port_that_is_taken_is_named_with_what_to_do() {
         let other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = other.local_addr().unwrap();
-        let error = Front::bind(&[address], Duration::ZERO).unwrap_err().to_string();
+        let error = Front::bind(&[address], GatewayOptions::new()).unwrap_err().to_string();
         let words = error.replace(&address.port().to_string(), "PORT");
         insta::assert_snapshot!(words, @"error: cannot listen on 127.0.0.1:PORT: port PORT is in use; stop what listens there, or choose another address with `--listen`");
     }

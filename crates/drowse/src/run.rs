@@ -15,7 +15,7 @@ use crate::{
     daemon::{Daemon, EndSignals, Ended, announce_end},
     engines::Engines,
     exit::{CommandError, CommandResult, Exit},
-    front::Front,
+    front::{self, Front},
     limits, memory,
     state::StateFolder,
 };
@@ -44,7 +44,7 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
         (asked, _) => asked.to_vec(),
     };
     let grace = config.shutdown_grace;
-    let (front, bound) = Front::bind(&listen, grace)?;
+    let (front, bound) = Front::bind(&listen, front::options(&config))?;
     let addresses = bound.addresses();
     let daemon = Daemon::start(config, engines, front, bound).await;
     for address in addresses {

@@ -1,6 +1,8 @@
 //! Makes what runs follow the plan: starts and ends the management of workloads, and shows the
 //! gateway where each route leads.
 
+mod forwarders;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use drowse_watcher::{LeaseKind, Workload, WorkloadSpec};
@@ -8,6 +10,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use self::forwarders::Forwarders;
 use crate::{
     complaints::Complaints,
     config::Config,
@@ -37,6 +40,7 @@ pub(crate) struct Supervisor {
     /// What goes on beside the management of a workload, until the end.
     vigils: JoinSet<()>,
     complaints: Complaints,
+    forwarders: Forwarders,
     view: watch::Sender<Arc<View>>,
 }
 
@@ -48,6 +52,7 @@ impl Supervisor {
         front: Front,
     ) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, receiver) = watch::channel(Arc::new(View::default()));
+        let forwarders = Forwarders::new(front.forwarders());
         let supervisor = Self {
             config,
             engines,
@@ -59,6 +64,7 @@ impl Supervisor {
             former: Vec::new(),
             vigils: JoinSet::new(),
             complaints: Complaints::default(),
+            forwarders,
             view,
         };
         (supervisor, receiver)
@@ -112,6 +118,11 @@ impl Supervisor {
                 }
                 Some(_) = self.vigils.join_next() => {}
                 () = complaints => self.complaints.tell(Instant::now()),
+                () = self.forwarders.due() => {
+                    for workload in self.forwarders.recognise(&self.running) {
+                        self.vigils.spawn(forwarders::keep_awake(workload));
+                    }
+                }
             }
         }
     }
@@ -233,6 +244,9 @@ impl Supervisor {
         // One of the file whose container has been given this name keeps its requests.
         for other in self.running.values().filter(|other| is_of_same(&other.planned, &planned)) {
             self.vigils.spawn(keep_awake_for(other.workload.clone(), workload.clone()));
+        }
+        if self.forwarders.knows(engine, planned.container_name()) {
+            self.vigils.spawn(forwarders::keep_awake(workload.clone()));
         }
         let routes = planned
             .routes

@@ -1,6 +1,6 @@
 //! A small HTTP/1.1 client for tests: one connection per request, or one that the test holds.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::wait::{DEADLINE, within};
@@ -24,6 +24,7 @@ const BODY_LIMIT: usize = 64 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Request {
     address: SocketAddr,
+    source: Option<IpAddr>,
     method: Method,
     target: String,
     headers: HeaderMap,
@@ -35,6 +36,7 @@ pub struct Request {
 pub fn get(address: impl Into<SocketAddr>, target: &str) -> Request {
     Request {
         address: address.into(),
+        source: None,
         method: Method::GET,
         target: target.to_owned(),
         headers: HeaderMap::from_iter([(HOST, HeaderValue::from_static("localhost"))]),
@@ -56,6 +58,13 @@ impl Request {
     #[must_use]
     pub fn method(mut self, method: Method) -> Self {
         self.method = method;
+        self
+    }
+
+    /// Sent from this address of the loopback, so that clients can be told apart.
+    #[must_use]
+    pub fn source(mut self, source: impl Into<IpAddr>) -> Self {
+        self.source = Some(source.into());
         self
     }
 
@@ -126,8 +135,15 @@ impl Request {
     }
 
     async fn try_open(self) -> anyhow::Result<Streaming> {
-        let stream = TcpStream::connect(self.address).await.context("connecting")?;
-        self.exchange(stream).await
+        let connecting = match self.source {
+            None => TcpStream::connect(self.address).await,
+            Some(source) => {
+                let socket = TcpSocket::new_v4()?;
+                socket.bind(SocketAddr::new(source, 0))?;
+                socket.connect(self.address).await
+            }
+        };
+        self.exchange(connecting.context("connecting")?).await
     }
 
     /// Over a stream of any kind.

@@ -27,7 +27,8 @@ fn the_one_host(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
     }
 }
 
-fn is_host(host: &[u8]) -> bool {
+/// Whether it could be a host, with a port or without: nothing in it needs an escape anywhere.
+pub(crate) fn is_host(host: &[u8]) -> bool {
     let is_allowed = |byte: &u8| {
         byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':' | b'[' | b']')
     };

@@ -36,9 +36,13 @@ pub(crate) async fn forward(
     lease: Lease,
     deadline: Option<Deadline>,
 ) -> Response<ResponseBody> {
-    let peer = &exchange.context.peer_headers;
-    let upgrade = headers::prepare_request(&mut parts.headers, &exchange.host, peer);
-    let client = parts.extensions.remove::<OnUpgrade>().filter(|_| upgrade.is_some());
+    let Exchange { context, host, client, .. } = &exchange;
+    let prepared =
+        headers::prepare_request(&mut parts.headers, host, client, &context.peer_headers);
+    if prepared.names_others {
+        context.note_forwarder();
+    }
+    let client = parts.extensions.remove::<OnUpgrade>().filter(|_| prepared.upgrade.is_some());
     parts.extensions.clear();
     parts.version = Version::HTTP_11;
     authority::make_origin_form(&mut parts.uri);

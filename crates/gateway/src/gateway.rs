@@ -1,9 +1,9 @@
 //! The gateway: the present table, and the connections that are served by it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,16 +12,24 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{GatewayOptions, RouteTable, dial, handler, headers::PeerHeaders};
+use crate::{
+    GatewayOptions, RouteTable,
+    client::Client,
+    dial,
+    forwarders::{self, Forwarders},
+    handler,
+    headers::PeerHeaders,
+};
 
 /// The data plane: serves HTTP connections by a table of routes. A cheap handle; clones are the
 /// same gateway.
@@ -36,6 +44,7 @@ pub(crate) struct Inner {
     /// The sleep of each workload whose end was already put down to a request, so that each wake
     /// is logged once. Touched only by requests that find their workload not ready.
     announced: Mutex<HashMap<String, Instant>>,
+    forwarders: Forwarders,
 }
 
 impl Gateway {
@@ -49,6 +58,7 @@ impl Gateway {
             discovering: AtomicBool::new(true),
             slots,
             announced: Mutex::default(),
+            forwarders: Forwarders::new(),
         }))
     }
 
@@ -70,6 +80,13 @@ impl Gateway {
     /// (and it is, at first), an unknown host gets 503 with `Retry-After`; afterwards 404.
     pub fn set_discovering(&self, discovering: bool) {
         self.0.discovering.store(discovering, Ordering::Relaxed);
+    }
+
+    /// The peers that have sent forwarding headers on requests for known hosts, trusted or not: the
+    /// reverse proxies in front, and whoever plays one. At most 64 of private networks and 64 of the
+    /// internet; further ones are left out.
+    pub fn forwarders(&self) -> watch::Receiver<BTreeSet<IpAddr>> {
+        self.0.forwarders.subscribe()
     }
 
     /// Accepts connections until `shutdown`, then stops accepting, lets what is in flight end
@@ -227,6 +244,10 @@ pub(crate) struct Context {
     pub(crate) peer: SocketAddr,
     /// What upstreams are told about the client.
     pub(crate) peer_headers: PeerHeaders,
+    /// Whether the peer is a proxy that is believed about its clients.
+    trusts_peer: bool,
+    /// Whether the peer is known to send forwarding headers.
+    is_noted: AtomicBool,
     /// The connection's place among the open ones.
     _slot: OwnedSemaphorePermit,
 }
@@ -242,7 +263,30 @@ impl Context {
     ) -> Self {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let peer_headers = PeerHeaders::new(peer.ip(), local.map(|local| local.port()));
-        Self { gateway, phases, tasks, peer, peer_headers, _slot: slot }
+        let trusts_peer = gateway.options.trusted_proxies.contains(peer.ip());
+        let is_noted = AtomicBool::new(false);
+        Self { gateway, phases, tasks, peer, peer_headers, trusts_peer, is_noted, _slot: slot }
+    }
+
+    /// On whose behalf a request of this connection comes.
+    pub(crate) fn client_of(&self, headers: &HeaderMap) -> Client {
+        let peer = self.peer.ip();
+        if self.trusts_peer {
+            Client::told_by(peer, headers, &self.gateway.options.trusted_proxies)
+        } else {
+            Client::of_connection(peer)
+        }
+    }
+
+    /// Remembers that the peer sends forwarding headers. If it is not believed, says so, once.
+    pub(crate) fn note_forwarder(&self) {
+        if self.is_noted.load(Ordering::Relaxed) || self.is_noted.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let peer = self.peer.ip();
+        if self.gateway.forwarders.note(peer) && !self.trusts_peer {
+            tracing::info!(%peer, "{}", forwarders::not_believed(peer));
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use hyper::{Request, body::Incoming};
 use crate::{
     Route, authority,
     body::{Answer, Payload},
+    client::Client,
     forward,
     gateway::Context,
     hold, own,
@@ -22,6 +23,7 @@ pub(crate) struct Exchange {
     pub(crate) context: Arc<Context>,
     pub(crate) route: Route,
     pub(crate) host: HeaderValue,
+    pub(crate) client: Client,
     pub(crate) kind: LeaseKind,
 }
 
@@ -93,7 +95,8 @@ fn find(context: Arc<Context>, parts: &Parts) -> Result<Found, Problem> {
         return Err(Problem::new(Reason::NoRoute, detail));
     };
     let kind = route.spec().passive.kind(parts);
-    Ok(Found::Route(Exchange { context, route, host, kind }))
+    let client = context.client_of(&parts.headers);
+    Ok(Found::Route(Exchange { context, route, host, client, kind }))
 }
 
 #[cfg(test)]

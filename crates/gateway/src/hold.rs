@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::{
     body::ResponseBody,
     handler::Exchange,
-    negotiate, page,
+    headers, negotiate, page,
     problem::{self, Problem, Reason},
 };
 
@@ -30,6 +30,9 @@ pub(crate) async fn lease(
     deadline: Deadline,
 ) -> Result<Lease, Box<Response<ResponseBody>>> {
     let workload = exchange.workload();
+    if parts.headers.keys().any(headers::names_others) {
+        exchange.context.note_forwarder();
+    }
     if exchange.kind == LeaseKind::Active {
         announce(exchange, parts);
     }
@@ -73,10 +76,14 @@ fn announce(exchange: &Exchange, parts: &Parts) {
         return;
     }
     let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
+    let client = exchange.client.address;
+    let peer = exchange.context.peer.ip();
     tracing::info!(
         workload = workload.name(),
         route = exchange.spec().name,
-        peer = %exchange.context.peer.ip(),
+        %client,
+        // Only if somebody stands in between.
+        peer = (peer != client).then(|| tracing::field::display(peer)),
         // Debug: what a client wrote must not be able to write lines of its own.
         user_agent = ?cut(user_agent.unwrap_or("")),
         path = ?cut(parts.uri.path()),

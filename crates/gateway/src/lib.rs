@@ -14,8 +14,10 @@
 
 mod authority;
 mod body;
+mod client;
 mod dial;
 mod forward;
+mod forwarders;
 mod gateway;
 mod handler;
 mod headers;
@@ -31,6 +33,7 @@ mod readiness;
 mod route;
 mod send;
 mod table;
+mod trust;
 mod tunnel;
 pub mod upstream;
 
@@ -40,6 +43,7 @@ pub use pattern::{HostPattern, HostPatternError, PathPrefix, PathPrefixError};
 pub use readiness::HttpReadiness;
 pub use route::{PassiveRule, Route, RouteSpec};
 pub use table::{RouteConflict, RouteTable};
+pub use trust::{Network, NetworkError, TrustedProxies};
 pub use upstream::{Chooser, NoUpstream, Target, Upstream, UpstreamPolicy, Vantage};
 
 #[doc = include_str!("../README.md")]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::TrustedProxies;
+
 /// The gateway's limits. The defaults suit one machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -19,6 +21,9 @@ pub struct GatewayOptions {
     /// How long a browser's navigation is held before it gets the waiting page, in case the
     /// workload wakes faster than a page is read. 300 ms.
     pub page_grace: Duration,
+    /// Who is believed about on whose behalf it asks: the reverse proxies in front. Nobody. Of
+    /// everybody else, forwarding headers are replaced by what is seen of the connection.
+    pub trusted_proxies: TrustedProxies,
 }
 
 impl GatewayOptions {
@@ -30,6 +35,7 @@ impl GatewayOptions {
             max_connections: 16 * 1024,
             grace: Duration::from_secs(30),
             page_grace: Duration::from_millis(300),
+            trusted_proxies: TrustedProxies::none(),
         }
     }
 }

@@ -22,6 +22,8 @@ mod leases;
 mod messages;
 #[path = "gateway/page.rs"]
 mod page;
+#[path = "gateway/proxies.rs"]
+mod proxies;
 #[path = "gateway/routing.rs"]
 mod routing;
 #[path = "gateway/shutdown.rs"]

@@ -309,6 +309,12 @@ impl Workload {
         drop(self.0.commands.send(Command::SetPolicy(Box::new(policy))).await);
     }
 
+    /// The run that serves now, with what was read in it; `None` while it is not ready. A look, no
+    /// proof of use: it may sleep in the next moment.
+    pub fn ready_run(&self) -> Option<Arc<ReadyRun>> {
+        self.0.shared.word.look().is_open().then(|| self.0.shared.ready_run())
+    }
+
     /// What it is doing, and each change of that. A level: a slow reader sees the latest.
     pub fn watch(&self) -> watch::Receiver<Snapshot> {
         self.0.snapshot.clone()

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use drowse_gateway::{HostPattern, PathPrefix};
+use drowse_gateway::{HostPattern, Network, NetworkError, PathPrefix, TrustedProxies};
 
 use super::{
     Config, ContainerConfig, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig, Origin,
@@ -83,8 +83,15 @@ struct Reader<'a> {
     problems: &'a mut Problems,
 }
 
-const TOP_KEYS: &[&str] =
-    &["listen", "shutdown_grace", "engines", "never_sleep", "defaults", "workloads"];
+const TOP_KEYS: &[&str] = &[
+    "listen",
+    "shutdown_grace",
+    "trusted_proxies",
+    "engines",
+    "never_sleep",
+    "defaults",
+    "workloads",
+];
 const ENGINE_KEYS: &[&str] = &["docker"];
 const DOCKER_KEYS: &[&str] = &["url"];
 
@@ -97,6 +104,7 @@ impl Reader<'_> {
         let mut config = Config {
             listen: Vec::new(),
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
+            trusted_proxies: TrustedProxies::none(),
             engines: Vec::new(),
             never_sleep: Vec::new(),
             defaults: Settings::default(),
@@ -112,6 +120,7 @@ impl Reader<'_> {
                         config.shutdown_grace = grace;
                     }
                 }
+                "trusted_proxies" => config.trusted_proxies = self.trusted_proxies(value),
                 "engines" => engines = Some(value),
                 "never_sleep" => config.never_sleep = self.never_sleep(value),
                 "defaults" => config.defaults = self.defaults(value),
@@ -155,6 +164,18 @@ impl Reader<'_> {
             }
         }
         names
+    }
+
+    fn trusted_proxies(&mut self, node: &Node) -> TrustedProxies {
+        let mut networks: Vec<Network> = Vec::new();
+        for item in items(node) {
+            let Some(text) = self.text(item, "a network such as `172.18.0.0/16`") else { continue };
+            match text.parse() {
+                Ok(network) => networks.push(network),
+                Err(error) => self.error(&item.place, NetworkError::to_string(&error)),
+            }
+        }
+        networks.into_iter().collect()
     }
 
     fn engines(&mut self, node: &Node) -> Vec<EngineConfig> {

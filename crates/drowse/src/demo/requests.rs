@@ -24,16 +24,16 @@ pub(crate) fn requests() -> (Requests, Peers) {
 impl<S: Subscriber> Layer<S> for Requests {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         if event.metadata().target().starts_with("drowse_gateway") {
-            event.record(&mut PeerField(&self.0));
+            event.record(&mut ClientField(&self.0));
         }
     }
 }
 
-struct PeerField<'a>(&'a watch::Sender<Option<String>>);
+struct ClientField<'a>(&'a watch::Sender<Option<String>>);
 
-impl Visit for PeerField<'_> {
+impl Visit for ClientField<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        if field.name() == "peer" {
+        if field.name() == "client" {
             self.0.send_replace(Some(format!("{value:?}")));
         }
     }

@@ -1,12 +1,16 @@
+use std::net::SocketAddr;
+
+use drowse_gateway::GatewayOptions;
 use drowse_provider::{
     Action, Capabilities, ContainerStatus, Deadline, Details, Network, Observation, Port, Reach,
+    Signal,
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{Lease, PhaseName};
-use tokio::task::JoinHandle;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 
 use super::*;
-use crate::{discovery, plan::EngineView};
+use crate::{discovery, front::Listeners, plan::EngineView};
 
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -43,6 +47,9 @@ fn a_container_that_is_away_for_a_while_is_the_same_workload() {
 struct Supervised {
     engine: ScriptedEngine,
     front: Front,
+    /// Where the gateway listens.
+    address: SocketAddr,
+    _listeners: Listeners,
     view: watch::Receiver<Arc<View>>,
     tasks: [JoinHandle<()>; 2],
     _end: CancellationToken,
@@ -61,7 +68,9 @@ impl Supervised {
         let engine = ScriptedEngine::new("docker");
         let config = Arc::new(crate::config::from_text(configuration).unwrap());
         let engines = Arc::new(Engines::of(Arc::new(engine.clone())));
-        let (front, _) = Front::bind(&[], Duration::ZERO).unwrap();
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (front, bound) = Front::bind(&[listen], GatewayOptions::new()).unwrap();
+        let address = bound.addresses()[0];
         let inventory = Arc::new(watch::Sender::new(Inventory::new()));
         let (supervisor, view) = Supervisor::new(config, engines.clone(), front.clone());
         let end = CancellationToken::new();
@@ -70,7 +79,8 @@ impl Supervised {
             tokio::spawn(supervisor.run(inventory.subscribe(), end.clone())),
             tokio::spawn(discovery::follow(Arc::new(engine.clone()), wanted, None, inventory)),
         ];
-        Self { engine, front, view, tasks, _end: end }
+        let _listeners = bound.serve();
+        Self { engine, front, address, _listeners, view, tasks, _end: end }
     }
 
     fn add(&self, name: &str, labels: &[(&str, &str)]) -> ScriptedContainer {
@@ -168,4 +178,37 @@ async fn a_host_is_known_while_its_workload_is_made_anew() {
     }
     assert_eq!(all.front.workload_of("app.example").unwrap().name(), "after");
     assert!(asked.await.unwrap().is_err());
+}
+
+/// In real time, since a real connection is made.
+#[tokio::test]
+async fn a_container_that_forwards_requests_to_us_is_kept_awake_in_each_of_its_runs() {
+    let mut supervised = Supervised::begin("defaults: { idle: 10ms }");
+    let proxy = supervised.add("proxy", &[]);
+    proxy.set_details(|details| {
+        let addresses = vec![[127, 0, 0, 1].into()];
+        details.networks = vec![Network::new("front", None, addresses)];
+    });
+    let workload = supervised.workload("proxy").await;
+    let first = in_use(&workload).await;
+    supervised.add("app", &[("drowse.host", "app.example")]);
+    supervised.workload("app").await;
+    let mut connection = TcpStream::connect(supervised.address).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: app.example\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n";
+    connection.write_all(request).await.unwrap();
+    let holder = "the requests that come to drowse through it";
+    let is_kept = async || {
+        while !workload.held_by().iter().any(|(name, _)| name == holder) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), is_kept()).await.unwrap();
+    drop(first);
+
+    // Its user restarts it.
+    proxy.kill(Signal::KILL);
+    comes_to(&workload, PhaseName::Asleep).await;
+    assert_eq!(workload.leases(), 0);
+    proxy.start();
+    tokio::time::timeout(Duration::from_secs(20), is_kept()).await.unwrap();
 }

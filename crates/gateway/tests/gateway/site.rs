@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use drowse_gateway::{
-    Chooser, Drained, Gateway, GatewayOptions, HttpReadiness, Route, RouteSpec, RouteTable,
-    UpstreamPolicy, Vantage,
+    Chooser, Drained, Gateway, GatewayOptions, HttpReadiness, Network, Route, RouteSpec,
+    RouteTable, UpstreamPolicy, Vantage,
 };
 use drowse_provider::{
     Action, Deadline, Engine, Port, Reference,
@@ -72,6 +72,16 @@ impl Site {
 
     pub(crate) async fn with_route(route: impl Fn(&mut RouteSpec) + 'static) -> Self {
         Self::new(Plan { route: Box::new(route), ..Plan::default() }).await
+    }
+
+    /// Ready, and whoever connects from these networks is a proxy that it trusts.
+    pub(crate) async fn behind(proxies: &[&str]) -> Self {
+        let mut options = GatewayOptions::new();
+        let networks = proxies.iter().map(|network| network.parse::<Network>().unwrap());
+        options.trusted_proxies = networks.collect();
+        let site = Self::new(Plan { options, ..Plan::default() }).await;
+        site.wake().await;
+        site
     }
 
     pub(crate) async fn new(plan: Plan) -> Self {

@@ -56,6 +56,38 @@ workloads:
 }
 
 #[test]
+fn trusted_proxies_are_networks_and_addresses() {
+    let config = read_text("trusted_proxies: [172.18.0.0/16, 10.0.0.7, \"fd00::/8\"]").unwrap();
+    for (address, is_trusted) in
+        [("172.18.0.5", true), ("10.0.0.7", true), ("fd00::1", true), ("10.0.0.8", false)]
+    {
+        assert_eq!(config.trusted_proxies.contains(address.parse().unwrap()), is_trusted);
+    }
+    let one = read_text("trusted_proxies: 172.18.0.5").unwrap();
+    assert!(one.trusted_proxies.contains([172, 18, 0, 5].into()));
+    let errors = read_text("trusted_proxies: [172.18.0.5/16, traefik, { a: b }]").unwrap_err();
+    insta::assert_snapshot!(errors, @r"
+    error: `172.18.0.5/16` names an address within a network: write `172.18.0.0/16` for the whole network, or `172.18.0.5` for the one address
+     --> drowse.yaml:1:19
+      |
+    1 | trusted_proxies: [172.18.0.5/16, traefik, { a: b }]
+      |                   ^^^^^^^^^^^^^
+
+    error: `traefik` is no network: expected an address such as `172.18.0.5`, or a network such as `172.18.0.0/16` or `fd00::/8`
+     --> drowse.yaml:1:34
+      |
+    1 | trusted_proxies: [172.18.0.5/16, traefik, { a: b }]
+      |                                  ^^^^^^^
+
+    error: expected a network such as `172.18.0.0/16`, found a mapping
+     --> drowse.yaml:1:43
+      |
+    1 | trusted_proxies: [172.18.0.5/16, traefik, { a: b }]
+      |                                           ^
+    ");
+}
+
+#[test]
 fn an_empty_file_means_the_default_engine() {
     for text in ["", "# nothing\n", "workloads: {}\n"] {
         let config = read_text(text).unwrap();

@@ -11,6 +11,8 @@ mod demo;
 mod demo_app;
 mod discovery;
 mod engines;
+#[cfg(test)]
+mod examples;
 mod exit;
 mod front;
 mod labels;

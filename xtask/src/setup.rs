@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use crate::{cargo, terminal};
 
 /// Each tool that is needed, with Debian's package of it.
-const TOOLS: [(&str, &str); 10] = [
+const TOOLS: [(&str, &str); 11] = [
     ("dockerd", "docker.io"),
     ("iptables", "iptables"),
     ("ip", "iproute2"),
@@ -19,6 +19,7 @@ const TOOLS: [(&str, &str); 10] = [
     ("nginx", "nginx"),
     ("caddy", "caddy"),
     ("openssl", "openssl"),
+    ("docker-compose", "docker-compose"),
 ];
 
 /// Where tools of the administrator lie. Not on every root's search path.

@@ -14,7 +14,8 @@ const ROUTES: &str = "routes.";
 pub(crate) const DEFAULT_ROUTE: &str = "default";
 
 /// What only the file may say.
-const FILE_ONLY: &[&str] = &["container", "engine", "process", "command", "cwd", "env", "listen"];
+const FILE_ONLY: &[&str] =
+    &["container", "engine", "process", "command", "cwd", "env", "listen", "trusted-proxies"];
 
 /// What a container's labels ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -12,6 +12,8 @@ mod demo_app;
 mod discovery;
 mod engines;
 mod entrance;
+#[cfg(test)]
+mod examples;
 mod exit;
 mod front;
 mod labels;

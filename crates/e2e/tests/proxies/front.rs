@@ -1,6 +1,6 @@
 //! A reverse proxy in front of drowse, as a process of its own.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -16,13 +16,16 @@ pub(crate) const HOST: &str = "wiki.example.com";
 const NGINX: &str = include_str!("../../../../examples/nginx/drowse.conf");
 const CADDY: &str = include_str!("../../../../examples/caddy/Caddyfile");
 
+/// In the proxy's folder. Shown with a failed test.
+const LOG: &str = "proxy.log";
+
 /// What is around the documented file, in Debian's nginx.conf: all files in a folder of the test's
 /// own, and one process, which dies when it is killed.
 const NGINX_AROUND: &str = "
 daemon off;
 master_process off;
 pid FOLDER/nginx.pid;
-error_log FOLDER/error.log;
+error_log stderr;
 events {}
 http {
     access_log off;
@@ -52,7 +55,7 @@ pub(crate) struct Front {
     /// Where it takes HTTP and asks the one that is tested by HTTPS.
     pub(crate) by_https: SocketAddr,
     _processes: Vec<Child>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// Which proxy, and its configuration.
@@ -118,7 +121,7 @@ impl Kind {
                 vec![caddy(path), nginx(path)]
             }
         };
-        let front = Front { http, by_https, _processes: processes, _folder: folder };
+        let front = Front { http, by_https, _processes: processes, folder };
         front.wait_until_it_serves().await;
         front
     }
@@ -139,6 +142,16 @@ impl Front {
     }
 }
 
+impl Drop for Front {
+    #[expect(clippy::print_stderr, reason = "shown with the failed test")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.folder.path().join(LOG)).unwrap_or_default();
+            eprintln!("--- the proxy's log:\n{log}\n---");
+        }
+    }
+}
+
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
@@ -154,8 +167,9 @@ fn replace(text: &str, documented: &str, instead: &str) -> String {
 }
 
 fn nginx(folder: &Path) -> Child {
-    let log = folder.join("start.log");
-    start(Command::new("nginx").arg("-e").arg(log).arg("-c").arg(folder.join("nginx.conf")))
+    let mut command = Command::new("nginx");
+    command.args(["-e", "stderr", "-c"]).arg(folder.join("nginx.conf"));
+    start(&mut command, folder)
 }
 
 fn caddy(folder: &Path) -> Child {
@@ -164,12 +178,13 @@ fn caddy(folder: &Path) -> Child {
     for home in ["HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"] {
         command.env(home, folder);
     }
-    start(&mut command)
+    start(&mut command, folder)
 }
 
-/// Its log is shown with a failed test.
-fn start(command: &mut Command) -> Child {
-    command.stdin(Stdio::null()).kill_on_drop(true).spawn().unwrap()
+fn start(command: &mut Command, folder: &Path) -> Child {
+    let log = File::options().append(true).create(true).open(folder.join(LOG)).unwrap();
+    command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+    command.kill_on_drop(true).spawn().unwrap()
 }
 
 async fn make_certificate(folder: &Path) {

@@ -1,6 +1,7 @@
 //! By what goes through.
 
 mod clients;
+mod compose;
 mod holding;
 mod passing;
 

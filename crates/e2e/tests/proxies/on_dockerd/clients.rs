@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use super::{HOST, Kind, Stack, TRUSTING};
 
+const DOCUMENTATION: &str = include_str!("../../../../../docs/proxies.md");
+
 /// A client that is not at the proxy's own address.
 const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 5));
 
@@ -99,6 +101,10 @@ async fn the_log_says_what_to_add(kind: Kind) {
     let line = logs.wait_for(&["add `trusted_proxies: "], DEADLINE).await;
     assert_eq!(logs.matching(&["trusted_proxies"]).len(), 1, "once for each peer");
 
+    let (_, words) = line.split_once("INFO ").unwrap();
+    let documented =
+        words.split("peer=").next().unwrap().trim().replace("127.0.0.1", "172.30.80.3");
+    assert!(DOCUMENTATION.contains(&documented), "{line}");
     let named = line.split('`').nth(1).unwrap();
     assert_eq!(named, "trusted_proxies: [\"127.0.0.1\"]");
     let config = std::fs::read_to_string(stack.drowse.spec().config_path()).unwrap();

@@ -44,15 +44,21 @@ fn untrusted(error: &CertificateError, address: &Address, ca: &Path) -> String {
             "the certificate of `{address}` is not signed by a CA in `{ca}`: name the file with \
              the certificate of the CA that signed it; or somebody answers in the engine's place"
         ),
-        CertificateError::NotValidForNameContext { presented, .. } => format!(
-            "the certificate of `{address}` is not for `{host}` but for {}: use one of these in \
-             the URL, or make the engine a certificate with `{host}` as a subject alternative name",
-            if presented.is_empty() { "no name at all".to_owned() } else { presented.join(", ") }
-        ),
-        CertificateError::NotValidForName => format!(
-            "the certificate of `{address}` is not for `{host}`: use its own name in the URL, or \
-             make the engine a certificate with `{host}` as a subject alternative name"
-        ),
+        CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
+            let names: Vec<_> = presented.iter().map(|name| format!("`{}`", bare(name))).collect();
+            format!(
+                "the certificate of `{address}` is not for `{host}` but for {}: use one of these \
+                 in the URL, or make the engine a certificate with `{host}` as a subject \
+                 alternative name",
+                names.join(", ")
+            )
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!(
+                "the certificate of `{address}` has no subject alternative name, and so is for \
+                 nobody: make the engine one with `{host}`"
+            )
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => format!(
             "the certificate of `{address}` has expired: renew it there, or set the clock that is \
              wrong"
@@ -67,11 +73,24 @@ fn untrusted(error: &CertificateError, address: &Address, ca: &Path) -> String {
                  the extended key usage `serverAuth`"
             )
         }
+        // webpki's own error, which has no variant here.
+        CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            format!(
+                "the certificate of `{address}` is a CA's own, which is none for servers: make the \
+                 engine one that the CA in `{ca}` has signed"
+            )
+        }
         other => format!(
             "the certificate of `{address}` is refused ({other}): make the engine one that a CA in \
              `{ca}` has signed and that is no CA itself"
         ),
     }
+}
+
+/// A name of a certificate: `DnsName("nas")` and `IpAddress(10.0.0.2)`, as webpki tells them.
+fn bare(presented: &str) -> &str {
+    let inside = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inside.unwrap_or(presented).trim_matches('"')
 }
 
 /// Why the engine refuses us, if that is what its alert means.

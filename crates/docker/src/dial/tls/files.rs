@@ -26,7 +26,7 @@ pub(crate) enum FileError {
     Unreadable { path: PathBuf, source: io::Error },
     #[error("there is no certificate in `{}`: a PEM file is needed, with `-----BEGIN CERTIFICATE-----`", .0.display())]
     NoCertificate(PathBuf),
-    #[error("a certificate in `{}` cannot be understood", path.display())]
+    #[error("a certificate in `{}` cannot be understood: is the file whole?", path.display())]
     BadCertificate { path: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
     #[error("there is no private key in `{}`: a PEM file is needed, with `-----BEGIN PRIVATE KEY-----`", .0.display())]
     NoKey(PathBuf),

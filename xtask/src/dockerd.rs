@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use crate::certificates::Certificates;
 use crate::{cargo, sandbox, scratch, terminal};
 
 /// How long an engine may take until it answers. Usually 2 to 8 seconds.
 const START_DEADLINE: Duration = Duration::from_mins(1);
 const POLL: Duration = Duration::from_millis(50);
+
+/// In a network namespace of its own every port is free.
+const TLS_ADDRESS: &str = "127.0.0.1:2376";
 
 /// How long one request to it may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,13 +29,16 @@ const LOG_TAIL: usize = 40;
 #[derive(Debug)]
 pub(crate) struct Dockerd {
     socket: PathBuf,
+    /// The files of a client for the port with TLS, as Docker's own client names them.
+    certificates: Certificates,
 }
 
 impl Dockerd {
     /// Starts it, and returns when it answers.
     pub(crate) fn start(scratch: &Path) -> anyhow::Result<Self> {
         let log = scratch.join("dockerd.log");
-        let dockerd = Self { socket: scratch.join("docker.sock") };
+        let certificates = Certificates::make(&scratch.join("tls"))?;
+        let dockerd = Self { socket: scratch.join("docker.sock"), certificates };
         let mut process = dockerd.spawn(scratch, &log)?;
         dockerd.wait_until_it_answers(&mut process).inspect_err(|_| show_tail(&log))?;
         Ok(dockerd)
@@ -39,6 +46,16 @@ impl Dockerd {
 
     pub(crate) fn url(&self) -> String {
         format!("unix://{}", self.socket.display())
+    }
+
+    /// Where it listens with TLS, and demands a certificate.
+    pub(crate) fn tls_url() -> String {
+        format!("tcp://{TLS_ADDRESS}")
+    }
+
+    /// The folder with the files for that.
+    pub(crate) fn certificates(&self) -> &Path {
+        self.certificates.folder()
     }
 
     fn spawn(&self, scratch: &Path, log: &Path) -> anyhow::Result<Child> {
@@ -56,6 +73,8 @@ impl Dockerd {
             .arg("--pidfile")
             .arg(scratch.join("docker.pid"))
             .args(["--host", &self.url()])
+            .args(["--host", &Self::tls_url(), "--tlsverify"])
+            .args(self.certificates.for_dockerd())
             .args(["--cgroup-parent", &format!("/{}", scratch::cgroup_name(scratch))])
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
             .args(["--bip", "10.213.0.1/16"])

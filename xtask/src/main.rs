@@ -2,6 +2,7 @@
 
 mod bench;
 mod cargo;
+mod certificates;
 mod ci;
 mod dependencies;
 mod dockerd;
@@ -48,7 +49,8 @@ enum Command {
     /// Run a command beside a private Docker engine.
     ///
     /// The engine lives in network, mount and process namespaces of its own and dies with the
-    /// command. Inside, `DROWSE_TEST_DOCKER` and `DOCKER_HOST` are its URL, `DROWSE_TESTAPP` is
+    /// command. Inside, `DROWSE_TEST_DOCKER` and `DOCKER_HOST` are its URL, `DROWSE_TEST_DOCKER_TLS`
+    /// that of its port with TLS, with the files for it in `DROWSE_TEST_TLS`, `DROWSE_TESTAPP` is
     /// the path of the test application (in the engine: the image `drowse-testapp:1`),
     /// `DROWSE_TEST_TMP` a folder that is removed afterwards. The working directory stays; the exit code is the
     /// command's.

@@ -8,17 +8,19 @@ use anyhow::{Context, bail};
 use crate::{cargo, terminal};
 
 /// Each tool that is needed, with Debian's package of it.
-const TOOLS: [(&str, &str); 11] = [
+const TOOLS: [(&str, &str); 13] = [
     ("dockerd", "docker.io"),
     ("iptables", "iptables"),
     ("ip", "iproute2"),
     ("busybox", "busybox-static"),
+    ("openssl", "openssl"),
+    ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
     ("tar", "tar"),
     ("nginx", "nginx"),
     ("caddy", "caddy"),
-    ("openssl", "openssl"),
     ("docker-compose", "docker-compose"),
 ];
 

@@ -9,7 +9,8 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    DockerOptions,
+    DockerOptions, Location,
+    dial::{Dialer, Surroundings},
     endpoint::Endpoint,
     facts::Facts,
     state::status_of,
@@ -58,12 +59,25 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub(crate) fn new(name: String, endpoint: Endpoint, options: DockerOptions) -> Self {
+    /// The error is a lower-case fragment that says what to do instead.
+    pub(crate) fn new(
+        name: String,
+        location: &Location,
+        options: DockerOptions,
+    ) -> Result<Self, String> {
+        let endpoint = Endpoint::of(location)?;
         let closing = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let transport =
-            Transport::new(endpoint, options.connect_timeout, closing.clone(), tasks.clone());
-        Self { name, options, transport, facts: Facts::default(), closing, tasks }
+        let surroundings = Surroundings {
+            engine: name.clone(),
+            connect_timeout: options.connect_timeout,
+            closing: closing.clone(),
+            tasks: tasks.clone(),
+        };
+        let dialer = Dialer::new(&endpoint, surroundings)?;
+        let timeout = options.connect_timeout;
+        let transport = Transport::new(endpoint, dialer, timeout, closing.clone(), tasks.clone());
+        Ok(Self { name, options, transport, facts: Facts::default(), closing, tasks })
     }
 
     /// A deadline for what no caller's deadline covers.
@@ -300,8 +314,10 @@ impl Client {
                     message: format!("what `{endpoint}` says is not HTTP: it is no Docker engine"),
                 }
             }
-            TransportError::Broken(_) => ErrorKind::Unavailable {
-                reason: format!("the connection to `{endpoint}` broke: is the engine restarting?"),
+            TransportError::Broken(broken) => ErrorKind::Unavailable {
+                reason: self.transport.explain_break(broken).unwrap_or_else(|| {
+                    format!("the connection to `{endpoint}` broke: is the engine restarting?")
+                }),
             },
             TransportError::Silent => {
                 return self.timeout(call, None);
@@ -333,7 +349,10 @@ impl Client {
                 reason: format!("the engine answers {}: {}", answer.head.status, words(answer)),
             },
             StatusCode::BAD_REQUEST if answer.body.starts_with(b"Client sent an HTTP request") => {
-                ErrorKind::Protocol { message: "the engine expects TLS on this port".to_owned() }
+                ErrorKind::Protocol {
+                    message: "the engine expects TLS on this port: name the files for it (`tls`)"
+                        .to_owned(),
+                }
             }
             _ => return None,
         };

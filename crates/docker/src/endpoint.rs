@@ -1,5 +1,7 @@
 //! Where an engine listens, and why it cannot be reached there.
 
+mod ssh;
+
 use std::{
     fmt, io,
     net::IpAddr,
@@ -7,71 +9,105 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub(crate) use self::ssh::Destination;
+use crate::{Location, SshFiles, TlsFiles};
+
 /// Where an engine listens unless `DOCKER_HOST` says otherwise.
 pub const DEFAULT_URL: &str = "unix:///var/run/docker.sock";
 
 /// The port of an engine whose `tcp://` URL names none.
 const DEFAULT_PORT: u16 = 2375;
 
-/// The URL of the engine that the environment names: `DOCKER_HOST` if it is set and not empty, else
-/// [`DEFAULT_URL`].
-pub fn docker_host() -> String {
-    std::env::var("DOCKER_HOST")
-        .ok()
-        .filter(|url| !url.is_empty())
-        .unwrap_or_else(|| DEFAULT_URL.to_owned())
-}
+/// The same, if it is reached with TLS.
+const DEFAULT_TLS_PORT: u16 = 2376;
 
-/// Where an engine listens.
+/// Where an engine listens, and what is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     /// A Unix socket.
     Unix(PathBuf),
     /// A TCP address, without TLS.
-    Tcp {
-        /// A name or an address (an IPv6 one without its brackets).
-        host: String,
-        port: u16,
-    },
+    Tcp(Address),
+    /// A TCP address, with TLS.
+    Tls(Address, TlsFiles),
+    /// A Unix socket of another machine.
+    Ssh(Destination, SshFiles),
+}
+
+/// A host and a port of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Address {
+    /// A name or an address (an IPv6 one without its brackets), in lower case.
+    pub(crate) host: String,
+    pub(crate) port: u16,
 }
 
 impl Endpoint {
-    /// Reads a URL as `DOCKER_HOST` has it, or the plain path of a socket. The error is a
-    /// lower-case fragment that says what to write instead.
-    pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        if url.starts_with('/') {
-            return Ok(Self::Unix(PathBuf::from(url)));
-        }
-        let expected = "give `unix:///path/of/docker.sock`, a socket's path, or `tcp://host:port`";
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(format!("`{url}` is no engine's URL: {expected}"));
-        };
-        match scheme {
-            "unix" if rest.starts_with('/') => Ok(Self::Unix(PathBuf::from(rest))),
-            "unix" => Err(format!("`{url}` names no absolute path: {expected}")),
-            "tcp" | "http" => Self::parse_tcp(rest)
-                .ok_or_else(|| format!("`{url}` names no host and port: {expected}")),
-            _ => Err(format!("`{scheme}://` cannot be used to reach an engine: {expected}")),
+    /// Reads a location: its URL as `DOCKER_HOST` has it or the plain path of a socket, and the
+    /// files that go with it. The error is a lower-case fragment that says what to write instead.
+    pub(crate) fn of(location: &Location) -> Result<Self, String> {
+        let Location { url, tls, ssh } = location;
+        let endpoint = Self::parse(url, tls.as_ref(), ssh)?;
+        match &endpoint {
+            Self::Unix(_) | Self::Ssh(..) if tls.is_some() => Err(format!(
+                "certificates are for `tcp://`, and `{endpoint}` needs none: leave out `tls`"
+            )),
+            Self::Unix(_) | Self::Tcp(_) | Self::Tls(..) if *ssh != SshFiles::new() => Err(
+                format!("`{endpoint}` is not reached by ssh: leave out `ssh`, or write `ssh://…`"),
+            ),
+            _ => Ok(endpoint),
         }
     }
 
-    fn parse_tcp(rest: &str) -> Option<Self> {
-        let authority: http::uri::Authority = rest.trim_end_matches('/').parse().ok()?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let has_credentials = authority.as_str().contains('@');
-        let port = match authority.port() {
-            Some(port) => port.as_str().parse().ok()?,
-            None => DEFAULT_PORT,
+    fn parse(url: &str, tls: Option<&TlsFiles>, ssh: &SshFiles) -> Result<Self, String> {
+        if url.starts_with('/') {
+            return Ok(Self::Unix(PathBuf::from(url)));
+        }
+        let expected = "give `unix:///path/of/docker.sock`, a socket's path, `tcp://host:port` or \
+                        `ssh://user@host`";
+        let shown = without_password(url);
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(format!("`{shown}` is no engine's URL: {expected}"));
         };
-        (!host.is_empty() && !has_credentials).then(|| Self::Tcp { host: host.to_owned(), port })
+        let no_address = || format!("`{shown}` names no host and port: {expected}");
+        match (scheme, tls) {
+            ("unix", _) if rest.starts_with('/') => Ok(Self::Unix(PathBuf::from(rest))),
+            ("unix", _) => Err(format!("`{shown}` names no absolute path: {expected}")),
+            ("tcp" | "http", None) => {
+                Address::parse(rest, DEFAULT_PORT).map(Self::Tcp).ok_or_else(no_address)
+            }
+            ("tcp" | "https", Some(files)) => {
+                let address = Address::parse(rest, DEFAULT_TLS_PORT).ok_or_else(no_address)?;
+                Ok(Self::Tls(address, files.clone()))
+            }
+            ("http", Some(_)) => {
+                Err(format!("`{shown}` is without TLS: write `tcp://`, or leave out `tls`"))
+            }
+            ("https", None) => Err(format!(
+                "`{shown}` needs to know whom to trust: add `tls` with the CA's certificate"
+            )),
+            ("ssh", _) => match Destination::parse(rest) {
+                Ok(destination) => Ok(Self::Ssh(destination, ssh.clone())),
+                Err(why) => Err(format!("`{shown}` cannot be used: {why}")),
+            },
+            _ => Err(format!("`{scheme}://` cannot be used to reach an engine: {expected}")),
+        }
     }
 
     /// What the `Host` header says: engines demand one and do not care which.
     pub(crate) fn host_header(&self) -> String {
         match self {
-            Self::Unix(_) => "localhost".to_owned(),
-            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Tcp { host, port } => format!("{host}:{port}"),
+            Self::Unix(_) | Self::Ssh(..) => "localhost".to_owned(),
+            Self::Tcp(address) | Self::Tls(address, _) => address.to_string(),
+        }
+    }
+
+    /// The host that its URL names; `None`: this machine, by a socket of its own.
+    pub(crate) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Unix(_) => None,
+            Self::Tcp(address) | Self::Tls(address, _) => Some(&address.host),
+            Self::Ssh(destination, _) => Some(&destination.host),
         }
     }
 
@@ -80,27 +116,16 @@ impl Endpoint {
     pub(crate) fn connections_kept(&self) -> usize {
         match self {
             Self::Unix(_) => 0,
-            Self::Tcp { .. } => 4,
+            Self::Tcp(_) | Self::Tls(..) | Self::Ssh(..) => 4,
         }
     }
 
-    /// Whether it is on this machine, as far as its name tells.
-    pub(crate) fn is_local(&self) -> bool {
-        match self {
-            Self::Unix(_) => true,
-            Self::Tcp { host, .. } => {
-                host.eq_ignore_ascii_case("localhost")
-                    || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-            }
-        }
-    }
-
-    /// Whether the socket belongs to root, which a rootless engine's never does. A TCP port has no
-    /// owner to ask for, and may lead anywhere.
+    /// Whether the socket belongs to root, which a rootless engine's never does. What is not a
+    /// socket of this machine has no owner to ask for, and may lead anywhere.
     pub(crate) fn is_owned_by_root(&self) -> bool {
         match self {
             Self::Unix(path) => std::fs::metadata(path).is_ok_and(|socket| socket.uid() == 0),
-            Self::Tcp { .. } => false,
+            Self::Tcp(_) | Self::Tls(..) | Self::Ssh(..) => false,
         }
     }
 
@@ -108,16 +133,71 @@ impl Endpoint {
     pub(crate) fn explain(&self, error: &io::Error) -> String {
         match self {
             Self::Unix(path) => explain_unix(path, error),
-            Self::Tcp { host, port } => explain_tcp(host, *port, error),
+            Self::Tcp(address) | Self::Tls(address, _) => explain_tcp(address, error),
+            Self::Ssh(destination, _) => match error.kind() {
+                io::ErrorKind::TimedOut => format!(
+                    "ssh has not reached `{}` yet: check the address, the network and the firewalls",
+                    destination.host
+                ),
+                _ => format!("the socket of `{self}` cannot be opened ({error})"),
+            },
         }
     }
 }
 
+impl Address {
+    fn parse(rest: &str, default_port: u16) -> Option<Self> {
+        let authority: http::uri::Authority = rest.trim_end_matches('/').parse().ok()?;
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let has_credentials = authority.as_str().contains('@');
+        let port = match authority.port() {
+            Some(port) => port.as_str().parse().ok()?,
+            None => default_port,
+        };
+        (!host.is_empty() && !has_credentials).then(|| Self { host: host.to_lowercase(), port })
+    }
+}
+
+/// A URL as it may be shown.
+fn without_password(url: &str) -> String {
+    let authority_end = url.find("://").and_then(|scheme| {
+        let rest = &url[scheme + 3..];
+        Some(scheme + 3 + rest[..rest.find('/').unwrap_or(rest.len())].rfind('@')?)
+    });
+    match authority_end.map(|end| url.split_at(end)) {
+        Some((start, rest)) => {
+            match start.rfind(':').filter(|colon| !start[*colon..].starts_with("://")) {
+                Some(colon) => format!("{}:…{rest}", &start[..colon]),
+                None => url.to_owned(),
+            }
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// Whether a host is this machine, as far as its name tells.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(formatter, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(formatter, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The URL with nothing left to a default but what only ssh itself knows.
 impl fmt::Display for Endpoint {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(formatter, "unix://{}", path.display()),
-            Self::Tcp { .. } => write!(formatter, "tcp://{}", self.host_header()),
+            Self::Tcp(address) | Self::Tls(address, _) => write!(formatter, "tcp://{address}"),
+            Self::Ssh(destination, _) => destination.fmt(formatter),
         }
     }
 }
@@ -149,7 +229,7 @@ fn explain_unix(path: &Path, error: &io::Error) -> String {
     }
 }
 
-fn explain_tcp(host: &str, port: u16, error: &io::Error) -> String {
+fn explain_tcp(Address { host, port }: &Address, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => format!(
             "`{host}` refuses connections on port {port}: start the engine with `-H \
@@ -185,28 +265,71 @@ fn owning_group(path: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
+    fn parse(url: &str) -> Result<Endpoint, String> {
+        Endpoint::of(&Location::new(url))
+    }
+
+    fn address(host: &str, port: u16) -> Address {
+        Address { host: host.to_owned(), port }
+    }
+
     #[test]
     fn urls_and_paths_are_read() {
         let unix = Endpoint::Unix(PathBuf::from("/run/docker.sock"));
-        assert_eq!(Endpoint::parse("unix:///run/docker.sock"), Ok(unix.clone()));
-        assert_eq!(Endpoint::parse("/run/docker.sock"), Ok(unix));
+        assert_eq!(parse("unix:///run/docker.sock"), Ok(unix.clone()));
+        assert_eq!(parse("/run/docker.sock"), Ok(unix));
         for (url, host, port) in [
-            ("tcp://nas:1234", "nas", 1234),
+            ("tcp://NAS:1234", "nas", 1234),
             ("http://nas/", "nas", 2375),
             ("tcp://[::1]:2375", "::1", 2375),
             ("tcp://127.0.0.1", "127.0.0.1", 2375),
         ] {
-            let tcp = Endpoint::Tcp { host: host.to_owned(), port };
-            assert_eq!(Endpoint::parse(url), Ok(tcp), "{url}");
+            assert_eq!(parse(url), Ok(Endpoint::Tcp(address(host, port))), "{url}");
         }
+    }
+
+    #[test]
+    fn with_certificates_it_is_tls_and_its_usual_port() {
+        let files = TlsFiles::new("/ca.pem");
+        for (url, port) in [("tcp://nas", 2376), ("https://nas:1", 1), ("tcp://nas:2375", 2375)] {
+            let endpoint = Endpoint::of(&Location::new(url).with_tls(files.clone()));
+            assert_eq!(endpoint, Ok(Endpoint::Tls(address("nas", port), files.clone())), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for url in
+            ["tcp://me:secret@nas:2375", "ssh://me:se:cret@nas/run/d.sock", "ftp://:secret@nas"]
+        {
+            let refusal = parse(url).unwrap_err();
+            assert!(!refusal.contains("cret"), "{refusal}");
+        }
+        assert_eq!(without_password("ssh://me:secret@nas/a@b"), "ssh://me:…@nas/a@b");
+    }
+
+    #[test]
+    fn files_go_with_their_own_kind_of_url() {
+        let with_tls = |url: &str| {
+            Endpoint::of(&Location::new(url).with_tls(TlsFiles::new("/ca.pem"))).unwrap_err()
+        };
+        let with_ssh = |url: &str| {
+            let files = SshFiles::new().with_identity("/key");
+            Endpoint::of(&Location::new(url).with_ssh(files)).unwrap_err()
+        };
+        insta::assert_snapshot!(with_tls("unix:///run/docker.sock"), @"certificates are for `tcp://`, and `unix:///run/docker.sock` needs none: leave out `tls`");
+        insta::assert_snapshot!(with_tls("ssh://nas"), @"certificates are for `tcp://`, and `ssh://nas/var/run/docker.sock` needs none: leave out `tls`");
+        insta::assert_snapshot!(with_tls("http://nas"), @"`http://nas` is without TLS: write `tcp://`, or leave out `tls`");
+        insta::assert_snapshot!(with_ssh("tcp://nas"), @"`tcp://nas:2375` is not reached by ssh: leave out `ssh`, or write `ssh://…`");
+        insta::assert_snapshot!(parse("https://nas").unwrap_err(), @"`https://nas` needs to know whom to trust: add `tls` with the CA's certificate");
     }
 
     #[test]
     fn what_is_no_url_is_refused_with_what_to_write() {
         for url in
-            ["", "docker.sock", "unix://docker.sock", "tcp://", "ssh://nas", "tcp://u:p@nas:1"]
+            ["", "docker.sock", "unix://docker.sock", "tcp://", "ftp://nas", "tcp://u:p@nas:1"]
         {
-            let refusal = Endpoint::parse(url).unwrap_err();
+            let refusal = parse(url).unwrap_err();
             assert!(refusal.contains("tcp://host:port"), "{refusal}");
         }
     }
@@ -227,16 +350,15 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_local_and_anything_else_is_not() {
-        for (url, local) in [
-            ("tcp://127.8.0.1", true),
-            ("tcp://[::1]", true),
-            ("tcp://LOCALHOST:1", true),
-            ("tcp://10.0.0.1", false),
-            ("tcp://localhost.example.com", false),
-            ("/run/docker.sock", true),
+    fn loopback_is_this_machine_and_anything_else_is_not() {
+        for (host, is_here) in [
+            ("127.8.0.1", true),
+            ("::1", true),
+            ("LOCALHOST", true),
+            ("10.0.0.1", false),
+            ("localhost.example.com", false),
         ] {
-            assert_eq!(Endpoint::parse(url).unwrap().is_local(), local, "{url}");
+            assert_eq!(is_this_machine(host), is_here, "{host}");
         }
     }
 }

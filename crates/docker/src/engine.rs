@@ -9,9 +9,8 @@ use drowse_provider::{
 };
 
 use crate::{
-    DockerOptions,
+    DockerOptions, Location,
     client::{Call, Client},
-    endpoint::Endpoint,
     provider::DockerProvider,
     target::Target,
     watch::{AllWatch, Registry, summary_of},
@@ -48,27 +47,32 @@ impl Handle {
 }
 
 impl DockerEngine {
-    /// A handle of the engine at `url`: `unix:///path`, the plain path of a socket, `tcp://host:port`
-    /// or `http://host:port` (see [`docker_host`](crate::docker_host) for the environment's).
-    /// `name` is what the engine is called in errors and logs.
+    /// A handle of the engine at a [location](Location), which may be just its URL. `name` is what
+    /// the engine is called in errors and logs.
     ///
-    /// Does no I/O: the engine may be down.
+    /// Does no I/O: the engine may be down, and files that are named need not be there yet.
     ///
     /// # Errors
-    /// `Unsupported`, with what to write instead, if the URL cannot be understood.
+    /// `Unsupported`, with what to write instead, if the URL cannot be understood, does not go with
+    /// the files that are named, or needs a feature that is not built in.
     pub fn connect(
         name: impl Into<String>,
-        url: &str,
+        location: impl Into<Location>,
         options: DockerOptions,
     ) -> Result<Self, Error> {
         let name = name.into();
-        match Endpoint::parse(url) {
-            Ok(endpoint) => {
-                let client = Arc::new(Client::new(name, endpoint, options));
-                Ok(Self { handle: Arc::new(Handle { client, registry: Arc::default() }) })
+        match Client::new(name.clone(), &location.into(), options) {
+            Ok(client) => {
+                let handle = Handle { client: Arc::new(client), registry: Arc::default() };
+                Ok(Self { handle: Arc::new(handle) })
             }
             Err(why) => Err(Error::new(name, Action::Connect, ErrorKind::Unsupported { why })),
         }
+    }
+
+    /// The engine's URL, with nothing left to a default but what only ssh itself knows.
+    pub fn url(&self) -> String {
+        self.handle.client.transport.endpoint().to_string()
     }
 }
 
@@ -94,7 +98,7 @@ impl Engine for DockerEngine {
 
     fn reach(&self) -> Reach {
         let client = &self.handle.client;
-        client.facts.reach(client.transport.endpoint())
+        client.facts.reach(client.transport.endpoint(), client.transport.host())
     }
 
     async fn list(&self, deadline: Deadline) -> Result<Vec<Summary>, Error> {

@@ -19,7 +19,7 @@ use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
     client::{Call, Client},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, is_this_machine},
     wire::Info,
 };
 
@@ -118,10 +118,11 @@ impl Facts {
         self.api().is_some_and(|version| version >= STOP_SIGNAL)
     }
 
-    /// From where its containers can be dialled, as far as is known.
-    pub(crate) fn reach(&self, endpoint: &Endpoint) -> Reach {
-        if let (false, Endpoint::Tcp { host, .. }) = (endpoint.is_local(), endpoint) {
-            return Reach::Remote(host.clone());
+    /// From where its containers can be dialled, as far as is known, if it is on this host
+    /// (`None`: on this machine).
+    pub(crate) fn reach(&self, endpoint: &Endpoint, host: Option<String>) -> Reach {
+        if let Some(host) = host.filter(|host| !is_this_machine(host)) {
+            return Reach::Remote(host);
         }
         let is_ours = match self.is_ours.get() {
             Some(Some(is_ours)) => *is_ours,
@@ -200,7 +201,8 @@ impl Client {
     /// it may not be asked is an answer; that it does not answer is none, and the next caller asks
     /// again.
     pub(crate) async fn learn_reach(&self, deadline: Deadline) {
-        if !self.transport.endpoint().is_local() {
+        let host = self.transport.host();
+        if host.as_deref().is_some_and(|host| !is_this_machine(host)) {
             return;
         }
         let call = Call::about_engine(Action::Connect, deadline);
@@ -208,10 +210,8 @@ impl Client {
             Ok(info) => {
                 let is_rootless =
                     info.security_options.iter().any(|option| option == "name=rootless");
-                let is_here = match self.transport.endpoint() {
-                    Endpoint::Unix(_) => true,
-                    Endpoint::Tcp { .. } => info.name.as_bytes() == uname().nodename().to_bytes(),
-                };
+                let is_here =
+                    host.is_none() || info.name.as_bytes() == uname().nodename().to_bytes();
                 Ok(Some(is_here && !is_rootless))
             }
             Err(error) if error.is_outcome_unknown() => Err(()),
@@ -283,8 +283,12 @@ mod tests {
 
     #[test]
     fn a_remote_engine_is_never_local() {
-        let reach = |url| Facts::default().reach(&Endpoint::parse(url).unwrap());
+        let reach = |url: &str| {
+            let endpoint = Endpoint::of(&url.into()).unwrap();
+            Facts::default().reach(&endpoint, endpoint.host().map(str::to_owned))
+        };
         assert_eq!(reach("tcp://nas:2375"), Reach::Remote("nas".to_owned()));
+        assert_eq!(reach("ssh://me@nas"), Reach::Remote("nas".to_owned()));
         assert_eq!(reach("tcp://127.0.0.1:2375"), Reach::LocalPublishedOnly, "not asked yet");
         assert_eq!(reach("/nowhere/docker.sock"), Reach::LocalPublishedOnly);
     }

@@ -6,16 +6,20 @@
 //!
 //! # Layout
 //!
-//! `transport` speaks HTTP over a socket and knows nothing of Docker; `client` makes typed, bounded,
+//! `location` and `context` say where an engine is, `endpoint` reads its URL, and `dial` connects
+//! to it; `transport` speaks HTTP over such a connection and knows nothing of Docker; `client` makes typed, bounded,
 //! logged calls of it; `facts` is what is learnt about the engine on the way; `provider` are the
 //! operations on one container; `watch` is the one stream of events behind all watches. `wire`,
 //! `state` and `details` translate the engine's JSON.
 
 mod client;
+mod context;
 mod details;
+mod dial;
 mod endpoint;
 mod engine;
 mod facts;
+mod location;
 mod options;
 mod provider;
 mod state;
@@ -24,8 +28,9 @@ mod transport;
 mod watch;
 mod wire;
 
-pub use endpoint::{DEFAULT_URL, docker_host};
+pub use endpoint::DEFAULT_URL;
 pub use engine::DockerEngine;
+pub use location::{Location, LocationError, SshFiles, TlsFiles};
 pub use options::DockerOptions;
 
 /// The README's example compiles.

@@ -1,9 +1,7 @@
-//! HTTP/1.1 to one engine: connections, and nothing of Docker.
-//!
-//! This is the one place that knows what an engine is reached by; another way to reach one is
-//! another arm of [`Transport::dial`].
+//! HTTP/1.1 to one engine: requests and their connections, and nothing of Docker.
 
 use std::{
+    error::Error,
     io,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -19,14 +17,15 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
     sync::{Semaphore, oneshot},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::endpoint::Endpoint;
+use crate::{
+    dial::{DialError, Dialer, Stream},
+    endpoint::Endpoint,
+};
 
 /// What an answer's headers may take, all together.
 const HEADERS_MAX: usize = 64 * 1024;
@@ -45,7 +44,7 @@ const READS_MAX: usize = 16;
 pub(crate) enum TransportError {
     /// No connection could be made. The reason says how to mend it.
     #[error("{reason}")]
-    Connect { reason: String, source: io::Error },
+    Connect { reason: String, source: Box<dyn Error + Send + Sync> },
     /// The connection broke before the answer was complete.
     #[error("the connection broke before the answer was complete")]
     Broken(#[source] hyper::Error),
@@ -78,6 +77,7 @@ struct Idle {
 /// The connections to one engine. None is made before the first request.
 pub(crate) struct Transport {
     endpoint: Endpoint,
+    dialer: Dialer,
     connect_timeout: Duration,
     closing: CancellationToken,
     tasks: TaskTracker,
@@ -89,12 +89,14 @@ pub(crate) struct Transport {
 impl Transport {
     pub(crate) fn new(
         endpoint: Endpoint,
+        dialer: Dialer,
         connect_timeout: Duration,
         closing: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
         Self {
             endpoint,
+            dialer,
             connect_timeout,
             closing,
             tasks,
@@ -105,6 +107,17 @@ impl Transport {
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The host on which the engine is, as far as is known; `None`: this machine, by a socket of
+    /// its own.
+    pub(crate) fn host(&self) -> Option<String> {
+        self.dialer.host().or_else(|| self.endpoint.host().map(str::to_owned))
+    }
+
+    /// Why a connection broke, if that can be known: a lower-case fragment.
+    pub(crate) fn explain_break(&self, error: &hyper::Error) -> Option<String> {
+        self.dialer.explain_break(error)
     }
 
     /// Reads the whole answer, of at most `limit` bytes. May use an idle connection, and asks once
@@ -207,33 +220,33 @@ impl Transport {
 
     async fn dial(&self) -> Result<SendRequest<Empty<Bytes>>, TransportError> {
         let connected = tokio::time::timeout(self.connect_timeout, async {
-            match &self.endpoint {
-                Endpoint::Unix(path) => self.speak_http(UnixStream::connect(path).await?).await,
-                Endpoint::Tcp { host, port } => {
-                    let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                    keep_alive(&stream)?;
-                    self.speak_http(stream).await
-                }
-            }
+            let stream = self.dialer.dial(&self.endpoint).await?;
+            self.speak_http(stream).await.map_err(|error| DialError {
+                reason: format!("the connection to `{}` broke at once", self.endpoint),
+                source: error.into(),
+            })
         });
-        connected.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(|source| {
-            TransportError::Connect { reason: self.endpoint.explain(&source), source }
-        })
+        let DialError { reason, source } = match connected.await {
+            Ok(Ok(sender)) => return Ok(sender),
+            Ok(Err(error)) => error,
+            Err(_) => {
+                let timed_out = io::Error::from(io::ErrorKind::TimedOut);
+                DialError { reason: self.endpoint.explain(&timed_out), source: timed_out.into() }
+            }
+        };
+        Err(TransportError::Connect { reason, source })
     }
 
-    async fn speak_http<S>(&self, stream: S) -> io::Result<SendRequest<Empty<Bytes>>>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, connection) = http1::Builder::new()
-            .max_buf_size(HEADERS_MAX)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(io::Error::other)?;
+    async fn speak_http(
+        &self,
+        stream: Box<dyn Stream>,
+    ) -> hyper::Result<SendRequest<Empty<Bytes>>> {
+        let (sender, connection) =
+            http1::Builder::new().max_buf_size(HEADERS_MAX).handshake(TokioIo::new(stream)).await?;
         let closing = self.closing.clone();
         self.tasks.spawn(async move {
             if let Some(Err(error)) = closing.run_until_cancelled(connection).await {
-                tracing::trace!(error = &error as &dyn std::error::Error, "connection ended");
+                tracing::trace!(error = &error as &dyn Error, "connection ended");
             }
         });
         Ok(sender)
@@ -261,15 +274,4 @@ async fn exchange(
         }
     }
     Ok(Answer { head: parts, body: whole.freeze() })
-}
-
-/// A half-open connection says nothing, for ever: ask the other side's kernel every few seconds.
-fn keep_alive(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    socket2::SockRef::from(stream).set_tcp_keepalive(
-        &socket2::TcpKeepalive::new()
-            .with_time(Duration::from_secs(15))
-            .with_interval(Duration::from_secs(5))
-            .with_retries(3),
-    )
 }

@@ -8,10 +8,19 @@
 
 #[path = "dockerd/api.rs"]
 mod api;
+#[cfg(feature = "tls")]
+#[path = "dockerd/certificates.rs"]
+mod certificates;
 #[path = "dockerd/fixture.rs"]
 mod fixture;
+#[cfg(feature = "tls")]
+#[path = "dockerd/link.rs"]
+mod link;
 #[path = "dockerd/relay.rs"]
 mod relay;
+#[cfg(feature = "ssh")]
+#[path = "dockerd/sshd.rs"]
+mod sshd;
 
 #[path = "dockerd"]
 mod on_dockerd {
@@ -23,4 +32,10 @@ mod on_dockerd {
     mod facts;
     #[path = "services.rs"]
     mod services;
+    #[cfg(feature = "ssh")]
+    #[path = "ssh.rs"]
+    mod ssh;
+    #[cfg(feature = "tls")]
+    #[path = "tls.rs"]
+    mod tls;
 }

@@ -10,6 +10,7 @@ mod tree;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use drowse_docker::{SshFiles, TlsFiles};
 use drowse_gateway::TrustedProxies;
 use drowse_provider::Reference;
 
@@ -69,15 +70,41 @@ pub(crate) const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct EngineConfig {
     pub(crate) name: String,
-    /// The Docker or Podman endpoint; `None`: what `DOCKER_HOST` says, else the local socket.
-    pub(crate) url: Option<String>,
+    pub(crate) docker: DockerConfig,
     /// Where it is configured; `None`: it is the default.
     pub(crate) place: Option<Place>,
 }
 
+/// Where a Docker or Podman engine is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DockerConfig {
+    pub(crate) endpoint: DockerEndpoint,
+    /// The files for TLS, beside a URL: a context has its own.
+    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) ssh: SshFiles,
+}
+
+/// What names a Docker engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DockerEndpoint {
+    /// The environment, as for Docker's own client.
+    Environment,
+    Url(String),
+    /// A Docker context, by its name.
+    Context(String),
+}
+
 impl EngineConfig {
     fn default_docker() -> Self {
-        Self { name: DEFAULT_ENGINE.to_owned(), url: None, place: None }
+        let docker = DockerConfig::of(DockerEndpoint::Environment);
+        Self { name: DEFAULT_ENGINE.to_owned(), docker, place: None }
+    }
+}
+
+impl DockerConfig {
+    /// Without files.
+    pub(crate) fn of(endpoint: DockerEndpoint) -> Self {
+        Self { endpoint, tls: None, ssh: SshFiles::new() }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use drowse_docker::{DockerEngine, DockerOptions, docker_host};
+use drowse_docker::{DockerEngine, DockerOptions, Location};
 use drowse_gateway::{GatewayOptions, HostPattern};
 use drowse_provider::{Deadline, Engine as _};
 
@@ -134,8 +134,9 @@ fn introduction(address: SocketAddr, idle: Duration, note: Option<&str>) -> Stri
 
 /// How to go on from here, if there is a Docker engine to go on with.
 async fn docker_hint() -> Option<String> {
-    let url = docker_host();
-    let engine = DockerEngine::connect("docker", &url, DockerOptions::new()).ok()?;
+    let location = Location::of_environment().ok()?;
+    let engine = DockerEngine::connect("docker", location, DockerOptions::new()).ok()?;
+    let url = engine.url();
     let answer = engine.list(Deadline::after(DOCKER_TIMEOUT)).await;
     engine.close().await;
     answer.ok()?;

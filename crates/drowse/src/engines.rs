@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use drowse_docker::{DockerEngine, DockerOptions, docker_host};
+use drowse_docker::{DockerEngine, DockerOptions, Location, LocationError};
 use drowse_process::{ProcessEngine, ProcessSpec};
 use drowse_provider::{Engine, Error, Port, Reference};
 use drowse_watcher::OrderSlots;
 
 use crate::{
-    config::{Config, ContainerConfig, EngineConfig, PROCESS_ENGINE, Problem, Problems},
+    config::{
+        Config, ContainerConfig, DockerConfig, DockerEndpoint, EngineConfig, PROCESS_ENGINE,
+        Problem, Problems, unknown,
+    },
     entrance::Entrance,
     plan::PlannedContainer,
     state::{Lock, StateFolder},
@@ -51,7 +54,7 @@ impl Engines {
                 }
                 Err(error) => problems.push(Problem {
                     place: engine.place.clone(),
-                    ..Problem::error(format!("engine `{}`: {}", engine.name, error.kind()))
+                    ..Problem::error(format!("engine `{}`: {error}", engine.name))
                 }),
             }
         }
@@ -157,9 +160,11 @@ impl Engines {
     }
 }
 
-fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, Error> {
-    let endpoint = config.url.clone().unwrap_or_else(docker_host);
-    let engine = DockerEngine::connect(&config.name, &endpoint, DockerOptions::new())?;
+/// The error is a lower-case fragment.
+fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, String> {
+    let location = location(&config.docker)?;
+    let engine = DockerEngine::connect(&config.name, location, DockerOptions::new())
+        .map_err(|error| error.kind().to_string())?;
     let wanted = all.workloads.iter().filter_map(|workload| match &workload.container {
         ContainerConfig::OnEngine { engine, reference } if *engine == config.name => {
             Some(reference.clone())
@@ -167,23 +172,52 @@ fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, Error> 
         _ => None,
     });
     Ok(Configured {
+        entrance: Entrance::of(&engine.url()),
+        endpoint: one_spelling(&engine.url()),
         engine: Arc::new(engine),
-        entrance: Entrance::of(&endpoint),
-        endpoint: one_spelling(&endpoint),
         slots: OrderSlots::default(),
         wanted: wanted.collect(),
     })
 }
 
-/// One socket has many spellings: with and without a scheme, and `/var/run` is mostly a link to `/run`.
-fn one_spelling(endpoint: &str) -> String {
-    let path = endpoint.strip_prefix("unix://").unwrap_or(endpoint);
-    if !path.starts_with('/') {
-        return endpoint.to_lowercase();
+/// Where an engine is. The error is a lower-case fragment.
+fn location(config: &DockerConfig) -> Result<Location, String> {
+    let named = match &config.endpoint {
+        DockerEndpoint::Environment => Location::of_environment(),
+        DockerEndpoint::Url(url) => Ok(Location::new(url)),
+        DockerEndpoint::Context(name) => Location::of_context(name),
+    };
+    let location = named.map_err(|error| match &error {
+        LocationError::UnknownContext { name, folder, known } if !known.is_empty() => {
+            let known: Vec<_> = known.iter().map(String::as_str).collect();
+            format!("{} (in `{}`)", unknown("Docker context", name, &known), folder.display())
+        }
+        _ => format!("{:#}", anyhow::anyhow!(error)),
+    })?;
+    let location = location.with_ssh(config.ssh.clone());
+    Ok(match &config.tls {
+        Some(files) => location.with_tls(files.clone()),
+        None => location,
+    })
+}
+
+/// One socket has many spellings: `/var/run` is mostly a link to `/run`, and whoever logs in to a
+/// machine by ssh finds the same one.
+fn one_spelling(url: &str) -> String {
+    match url.split_once("://") {
+        Some(("unix", path)) => {
+            // A socket that is not there yet keeps the name that it was given.
+            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
+            format!("unix://{}", path.display())
+        }
+        Some(("ssh", rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = authority.rsplit('@').next().unwrap_or(authority);
+            let host = host.strip_suffix(":22").unwrap_or(host).to_lowercase();
+            format!("ssh://{host}{path}")
+        }
+        _ => url.to_lowercase(),
     }
-    // A socket that is not there yet keeps the name that it was given.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    format!("unix://{}", path.display())
 }
 
 /// An engine that names its containers in other ways says so without being spoken to.
@@ -209,9 +243,18 @@ mod tests {
         let (socket, link) = (folder.path().join("docker.sock"), folder.path().join("link"));
         std::fs::write(&socket, "").unwrap();
         std::os::unix::fs::symlink(folder.path(), &link).unwrap();
-        let plain = one_spelling(&socket.display().to_string());
-        assert_eq!(one_spelling(&format!("unix://{}", socket.display())), plain);
-        assert_eq!(one_spelling(&link.join("docker.sock").display().to_string()), plain);
-        assert_eq!(one_spelling("tcp://NAS:2375"), "tcp://nas:2375");
+        let spelt = |url: &str| {
+            let engine = DockerEngine::connect("home", url, DockerOptions::new()).unwrap();
+            one_spelling(&engine.url())
+        };
+        let plain = spelt(&socket.display().to_string());
+        assert_eq!(spelt(&format!("unix://{}", socket.display())), plain);
+        assert_eq!(spelt(&link.join("docker.sock").display().to_string()), plain);
+        assert_eq!(spelt("tcp://NAS"), "tcp://nas:2375");
+        assert_eq!(spelt("http://nas:2375/"), "tcp://nas:2375");
+        for url in ["ssh://nas", "ssh://me@Nas:22/", "ssh://root@nas/var/run/docker.sock"] {
+            assert_eq!(spelt(url), "ssh://nas/var/run/docker.sock");
+        }
+        assert_eq!(spelt("ssh://me@[::1]:2222/d"), "ssh://[::1]:2222/d");
     }
 }

@@ -12,20 +12,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drowse_docker::{DockerEngine, DockerOptions, docker_host};
+use drowse_docker::{DockerEngine, DockerOptions, Location};
 use drowse_process::{ProcessEngine, ProcessSpec};
 use drowse_provider::{Deadline, Engine, Error, Reference, StopOptions, Support, WatchItem};
 use futures::StreamExt as _;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let processes = ProcessEngine::new("processes")?;
     processes.define(ProcessSpec::new("sleeper", "sleep").arg("1000"))?;
 
     let mut containers: Vec<(Arc<dyn Engine>, String)> =
         vec![(Arc::new(processes), "sleeper".into())];
     if let Some(name) = std::env::args().nth(1) {
-        let docker = DockerEngine::connect("docker", &docker_host(), DockerOptions::new())?;
+        let location = Location::of_environment()?;
+        let docker = DockerEngine::connect("docker", location, DockerOptions::new())?;
         containers.push((Arc::new(docker), name));
     }
     for (engine, name) in containers {

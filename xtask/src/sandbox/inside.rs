@@ -56,8 +56,11 @@ pub(crate) fn main(scratch: &Path, command: &[OsString]) -> anyhow::Result<ExitC
     let mut command = Command::new(program)
         .args(arguments)
         .env("DROWSE_TEST_DOCKER", dockerd.url())
+        .env("DROWSE_TEST_DOCKER_TLS", Dockerd::tls_url())
+        .env("DROWSE_TEST_TLS", dockerd.certificates())
         .env("DOCKER_HOST", dockerd.url())
         .env_remove("DOCKER_CONTEXT")
+        .env_remove("DOCKER_TLS_VERIFY")
         .env("DROWSE_TESTAPP", testapp)
         .env("DROWSE_TEST_TMP", scratch.join("tmp"))
         // The group that xtask was started in has no number in here: `getpgrp()` would be 0.

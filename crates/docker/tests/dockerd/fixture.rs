@@ -10,7 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use drowse_docker::{DockerEngine, DockerOptions};
+use drowse_docker::{DockerEngine, DockerOptions, Location};
 use drowse_provider::{
     Engine, Provider, Reference,
     contract::{Behaviour, Fixture, Outside, PATIENCE},
@@ -19,19 +19,37 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{process::Command, sync::OnceCell};
 
+#[cfg(feature = "ssh")]
+use crate::sshd::Sshd;
 use crate::{api::Api, relay::Relay};
+#[cfg(feature = "tls")]
+use crate::{certificates::Files, link::Link};
 
 pub(crate) const TESTAPP: &str = "drowse-testapp:1";
 /// Busybox, for what the test application cannot be: deaf to TERM, and not to INT.
 const SHELL: &str = "drowse-docker-shell:1";
 
-/// The private engine, behind a relay, as one test uses it.
+/// The private engine, as one test uses it.
 pub(crate) struct Dockerd {
     pub(crate) api: Api,
+    /// Before the engine's socket; unused by whoever goes another way.
     pub(crate) relay: Relay,
+    pub(crate) way: Way,
     pub(crate) engine: Arc<DockerEngine>,
     made: Mutex<Vec<String>>,
     _folder: TempDir,
+}
+
+/// How the engine under test is reached.
+pub(crate) enum Way {
+    /// By the relay's socket.
+    Socket,
+    /// By the engine's port for TLS, and this link before it.
+    #[cfg(feature = "tls")]
+    Tls(Link),
+    /// By this sshd to the relay's socket.
+    #[cfg(feature = "ssh")]
+    Ssh(Sshd),
 }
 
 impl Dockerd {
@@ -40,18 +58,49 @@ impl Dockerd {
     }
 
     pub(crate) async fn with_options(options: DockerOptions) -> Self {
-        // `RUST_LOG=debug` shows each call and event of a test that fails.
-        _ = tracing_subscriber::fmt()
-            .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-            .with_test_writer()
-            .try_init();
-        let api = Api::of_environment();
-        let folder = tempfile::tempdir().unwrap();
+        let (api, folder) = prepare().await;
         let relay = Relay::new(folder.path(), &api.socket);
-        let url = relay.socket.to_str().unwrap();
-        let engine = Arc::new(DockerEngine::connect("dockerd", url, options).unwrap());
-        make_shell_image(&api, folder.path()).await;
-        Self { api, relay, engine, made: Mutex::default(), _folder: folder }
+        let location = relay.socket.to_str().unwrap().into();
+        Self::by(Way::Socket, location, api, relay, folder, options)
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) async fn by_tls() -> Self {
+        let (api, folder) = prepare().await;
+        let relay = Relay::new(folder.path(), &api.socket);
+        let link = Link::to(tls_address()).await;
+        let url = format!("tcp://{}", link.address);
+        let location = Location::new(url).with_tls(Files(&tls_folder()).named());
+        Self::by(Way::Tls(link), location, api, relay, folder, DockerOptions::new())
+    }
+
+    #[cfg(feature = "ssh")]
+    pub(crate) async fn by_ssh() -> Self {
+        let (api, folder) = prepare().await;
+        let relay = Relay::new(folder.path(), &api.socket);
+        let sshd = Sshd::new().await;
+        let location = sshd.location(&relay.socket);
+        Self::by(Way::Ssh(sshd), location, api, relay, folder, DockerOptions::new())
+    }
+
+    fn by(
+        way: Way,
+        location: Location,
+        api: Api,
+        relay: Relay,
+        folder: TempDir,
+        options: DockerOptions,
+    ) -> Self {
+        let engine = Arc::new(DockerEngine::connect("dockerd", location, options).unwrap());
+        Self { api, relay, way, engine, made: Mutex::default(), _folder: folder }
+    }
+
+    #[cfg(feature = "ssh")]
+    pub(crate) fn sshd(&self) -> &Sshd {
+        match &self.way {
+            Way::Ssh(sshd) => sshd,
+            _ => panic!("it is not reached by ssh"),
+        }
     }
 
     /// A name that no other test uses, removed at the end.
@@ -85,6 +134,17 @@ impl Dockerd {
     }
 }
 
+async fn prepare() -> (Api, TempDir) {
+    // `RUST_LOG=debug` shows each call and event of a test that fails.
+    _ = tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_test_writer()
+        .try_init();
+    let (api, folder) = (Api::of_environment(), tempfile::tempdir().unwrap());
+    make_shell_image(&api, folder.path()).await;
+    (api, folder)
+}
+
 /// Once for all tests of this process: the engine takes the same image again without harm.
 async fn make_shell_image(api: &Api, folder: &Path) {
     static MADE: OnceCell<()> = OnceCell::const_new();
@@ -103,6 +163,19 @@ async fn make_shell_image(api: &Api, folder: &Path) {
         api.must("POST", path, &tar.await.unwrap().stdout).await;
     })
     .await;
+}
+
+/// Where the engine listens with TLS.
+#[cfg(feature = "tls")]
+pub(crate) fn tls_address() -> std::net::SocketAddr {
+    let url = std::env::var("DROWSE_TEST_DOCKER_TLS").expect("the private engine's own");
+    url.strip_prefix("tcp://").unwrap().parse().unwrap()
+}
+
+/// The folder with the certificate of the engine's CA, and a client's that it takes.
+#[cfg(feature = "tls")]
+pub(crate) fn tls_folder() -> std::path::PathBuf {
+    std::env::var_os("DROWSE_TEST_TLS").expect("the private engine's own").into()
 }
 
 pub(crate) fn testapp(environment: &[&str]) -> Value {
@@ -170,12 +243,24 @@ impl Fixture for Dockerd {
     }
 
     async fn break_events(&self) -> bool {
-        self.relay.cut();
+        match &self.way {
+            Way::Socket => self.relay.cut(),
+            #[cfg(feature = "tls")]
+            Way::Tls(link) => link.cut(),
+            #[cfg(feature = "ssh")]
+            Way::Ssh(sshd) => sshd.down(),
+        }
         true
     }
 
     async fn mend_events(&self) {
-        self.relay.mend();
+        match &self.way {
+            Way::Socket => self.relay.mend(),
+            #[cfg(feature = "tls")]
+            Way::Tls(link) => link.mend(),
+            #[cfg(feature = "ssh")]
+            Way::Ssh(sshd) => sshd.up(),
+        }
     }
 
     /// An engine's own pace is 10 to 100 signals a second, and the watch holds 64 items.

@@ -61,8 +61,24 @@ async fn a_host_that_has_no_address_is_named() {
 
 #[test]
 fn a_url_that_cannot_be_understood_is_refused_at_once() {
-    let error = DockerEngine::connect("home", "ssh://nas", DockerOptions::new()).unwrap_err();
+    let error = DockerEngine::connect("home", "ftp://nas", DockerOptions::new()).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");
+}
+
+#[cfg(not(feature = "ssh"))]
+#[test]
+fn without_its_feature_ssh_is_refused_by_name() {
+    let error = DockerEngine::connect("home", "ssh://nas", DockerOptions::new()).unwrap_err();
+    assert!(error.to_string().contains("the feature `ssh` of drowse-docker"), "{error}");
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn without_its_feature_tls_is_refused_by_name() {
+    let location = drowse_docker::Location::new("tcp://nas");
+    let location = location.with_tls(drowse_docker::TlsFiles::new("/ca.pem"));
+    let error = DockerEngine::connect("home", location, DockerOptions::new()).unwrap_err();
+    assert!(error.to_string().contains("the feature `tls` of drowse-docker"), "{error}");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! From the text of a configuration file to a [`Config`], with every mistake that is in it.
 
 mod container;
+mod engine;
 
 use std::{
     collections::BTreeMap,
@@ -14,9 +15,9 @@ use std::{
 use drowse_gateway::{HostPattern, Network, NetworkError, PathPrefix, TrustedProxies};
 
 use super::{
-    Config, ContainerConfig, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig, Origin,
-    PROCESS_ENGINE, Problem, Problems, ROUTE_KEYS, RouteSettings, Settings, Source, WORKLOAD_KEYS,
-    WorkloadConfig, duration, tree,
+    Config, ContainerConfig, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig, Origin, Problem,
+    Problems, ROUTE_KEYS, RouteSettings, Settings, Source, WORKLOAD_KEYS, WorkloadConfig, duration,
+    tree,
     tree::{Key, Node, Place, Value},
     unknown,
 };
@@ -92,8 +93,6 @@ const TOP_KEYS: &[&str] = &[
     "defaults",
     "workloads",
 ];
-const ENGINE_KEYS: &[&str] = &["docker"];
-const DOCKER_KEYS: &[&str] = &["url"];
 
 impl Reader<'_> {
     fn error(&mut self, place: &Place, message: impl Into<String>) {
@@ -176,57 +175,6 @@ impl Reader<'_> {
             }
         }
         networks.into_iter().collect()
-    }
-
-    fn engines(&mut self, node: &Node) -> Vec<EngineConfig> {
-        let mut engines = Vec::new();
-        for (key, value) in self.mapping(node, "the engines, each by its name,") {
-            self.name(key, "an engine's name");
-            if key.name == PROCESS_ENGINE {
-                let why = "this name is taken: processes need no engine in the configuration";
-                self.error(&key.place, why);
-            }
-            let mut url = None;
-            let entries = self.mapping(value, "the engine's kind, such as `docker: URL`,");
-            if entries.is_empty() && matches!(value.value, Value::Map(_)) {
-                self.error(&key.place, "the engine's kind is missing: `docker: URL` is expected");
-            }
-            for (kind, value) in entries {
-                match kind.name.as_str() {
-                    "docker" => url = self.docker(value),
-                    "proxmox" => self.error(
-                        &kind.place,
-                        "this build has no Proxmox engine: it knows `docker` (Docker and Podman)",
-                    ),
-                    other => self.error(&kind.place, unknown("kind of engine", other, ENGINE_KEYS)),
-                }
-            }
-            engines.push(EngineConfig {
-                name: key.name.clone(),
-                url,
-                place: Some(value.place.clone()),
-            });
-        }
-        engines
-    }
-
-    /// A Docker endpoint: its URL, or a mapping with it.
-    fn docker(&mut self, node: &Node) -> Option<String> {
-        let Value::Map(entries) = &node.value else {
-            let expected = "a URL such as `unix:///var/run/docker.sock`";
-            return self.text(node, expected).map(str::to_owned);
-        };
-        let mut url = None;
-        for (key, value) in entries {
-            match key.name.as_str() {
-                "url" => url = self.text(value, "a URL").map(str::to_owned),
-                other => self.error(&key.place, unknown("key", other, DOCKER_KEYS)),
-            }
-        }
-        if url.is_none() {
-            self.error(&node.place, "`url` is missing");
-        }
-        url
     }
 
     fn defaults(&mut self, node: &Node) -> Settings {

@@ -1,6 +1,8 @@
+use drowse_docker::{SshFiles, TlsFiles};
 use drowse_provider::Reference;
 
 use super::{from_text as read_text, *};
+use crate::config::{DockerConfig, DockerEndpoint};
 
 #[test]
 fn the_documented_shape_is_read() {
@@ -30,7 +32,8 @@ workloads:
     .unwrap();
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.shutdown_grace, Duration::from_secs(5));
-    assert_eq!(config.engines[1].url.as_deref(), Some("tcp://10.0.0.2:2375"));
+    let url = DockerEndpoint::Url("tcp://10.0.0.2:2375".to_owned());
+    assert_eq!(config.engines[1].docker, DockerConfig::of(url));
     let [wiki, db, web, local] = config.workloads.as_slice() else { panic!() };
     assert_eq!(wiki.settings.idle.as_ref().unwrap().value, Duration::from_mins(90));
     let routes = wiki.routes.as_ref().unwrap();
@@ -281,6 +284,116 @@ workloads:
     28 |   mute: { container: { process: { command: [x] } }, routes: [{ host: mute.example }] }
        |                                                                      ^^^^^^^^^^^^
     "#);
+}
+
+#[test]
+fn an_engine_is_reached_by_url_or_context_with_its_files() {
+    let config = read_text(
+        r#"
+engines:
+  secure:
+    docker:
+      url: tcp://nas:2376
+      tls: { ca: /etc/drowse/ca.pem, cert: /etc/drowse/cert.pem, key: /etc/drowse/key.pem }
+  trusting: { docker: { url: tcp://nas:2376, tls: { ca: /etc/drowse/ca.pem } } }
+  far: { docker: { url: ssh://me@nas, ssh: { identity: /etc/drowse/id, known_hosts: /k, config: /c } } }
+  named: { docker: { context: nas } }
+"#,
+    )
+    .unwrap();
+    let [secure, trusting, far, named] = config.engines.as_slice() else { panic!() };
+    let ca = TlsFiles::new("/etc/drowse/ca.pem");
+    let files = ca.clone().with_client("/etc/drowse/cert.pem", "/etc/drowse/key.pem");
+    assert_eq!(secure.docker.tls, Some(files));
+    assert_eq!(trusting.docker.tls, Some(ca));
+    assert_eq!(far.docker.endpoint, DockerEndpoint::Url("ssh://me@nas".to_owned()));
+    let files = SshFiles::new().with_identity("/etc/drowse/id");
+    assert_eq!(far.docker.ssh, files.with_known_hosts("/k").with_config("/c"));
+    assert_eq!(named.docker, DockerConfig::of(DockerEndpoint::Context("nas".to_owned())));
+}
+
+#[test]
+fn what_cannot_be_reached_is_told_with_its_place() {
+    let errors = read_text(
+        r#"engines:
+  none: { docker: {} }
+  both: { docker: { url: tcp://nas, context: nas } }
+  half: { docker: { url: tcp://nas, tls: { ca: /ca.pem, cert: /cert.pem } } }
+  other: { docker: { url: tcp://nas, tls: { ca: /ca.pem, key: /key.pem } } }
+  blind: { docker: { url: tcp://nas, tls: { cert: cert.pem, key: /key.pem, verify: no } } }
+  twice: { docker: { context: nas, tls: { ca: /ca.pem } } }
+  far: { docker: { url: ssh://nas, ssh: { identitiy: /id, known_hosts: ~/.ssh/known_hosts } } }
+  list: { docker: [unix:///run/docker.sock] }
+"#,
+    )
+    .unwrap_err();
+    insta::assert_snapshot!(errors, @"
+    error: `url` is missing, or `context` with the name of a Docker context
+     --> drowse.yaml:2:19
+      |
+    2 |   none: { docker: {} }
+      |                   ^
+
+    error: `url` and `context` both say where the engine is: give one of them
+     --> drowse.yaml:3:46
+      |
+    3 |   both: { docker: { url: tcp://nas, context: nas } }
+      |                                              ^^^
+
+    error: `key` is missing: the file with the private key that belongs to `cert`
+     --> drowse.yaml:4:37
+      |
+    4 |   half: { docker: { url: tcp://nas, tls: { ca: /ca.pem, cert: /cert.pem } } }
+      |                                     ^^^
+
+    error: `cert` is missing: the file with the certificate that belongs to `key`
+     --> drowse.yaml:5:38
+      |
+    5 |   other: { docker: { url: tcp://nas, tls: { ca: /ca.pem, key: /key.pem } } }
+      |                                      ^^^
+
+    error: `ca` is missing: the file with the certificate of the CA that signed the engine's
+     --> drowse.yaml:6:38
+      |
+    6 |   blind: { docker: { url: tcp://nas, tls: { cert: cert.pem, key: /key.pem, verify: no } } }
+      |                                      ^^^
+
+    error: `cert.pem` is no absolute path: begin it with `/`
+     --> drowse.yaml:6:51
+      |
+    6 |   blind: { docker: { url: tcp://nas, tls: { cert: cert.pem, key: /key.pem, verify: no } } }
+      |                                                   ^^^^^^^^
+
+    error: unknown key `verify`: expected one of `ca`, `cert`, `key`
+     --> drowse.yaml:6:76
+      |
+    6 |   blind: { docker: { url: tcp://nas, tls: { cert: cert.pem, key: /key.pem, verify: no } } }
+      |                                                                            ^^^^^^
+
+    error: a context has its own files for TLS: leave this out
+     --> drowse.yaml:7:36
+      |
+    7 |   twice: { docker: { context: nas, tls: { ca: /ca.pem } } }
+      |                                    ^^^
+
+    error: unknown key `identitiy`: did you mean `identity`?
+     --> drowse.yaml:8:43
+      |
+    8 |   far: { docker: { url: ssh://nas, ssh: { identitiy: /id, known_hosts: ~/.ssh/known_hosts } } }
+      |                                           ^^^^^^^^^
+
+    error: `~/.ssh/known_hosts` is no absolute path: begin it with `/`
+     --> drowse.yaml:8:72
+      |
+    8 |   far: { docker: { url: ssh://nas, ssh: { identitiy: /id, known_hosts: ~/.ssh/known_hosts } } }
+      |                                                                        ^^^^^^^^^^^^^^^^^^
+
+    error: expected a URL such as `unix:///var/run/docker.sock`, found a list
+     --> drowse.yaml:9:19
+      |
+    9 |   list: { docker: [unix:///run/docker.sock] }
+      |                   ^
+    ");
 }
 
 #[test]

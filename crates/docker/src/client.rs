@@ -103,7 +103,12 @@ impl Client {
             return Err(self.absent(call));
         }
         let path = format!("/containers/{}/json", target.word());
-        let inspected: Inspected = self.read(call, &path, INSPECT_MAX).await?;
+        let mut inspected: Inspected = self.read(call, &path, INSPECT_MAX).await?;
+        if self.facts.is_podman() {
+            // What Podman 4 makes of a timeout that whoever made the container (compose, say) left
+            // out. It would kill such a one at once.
+            inspected.config.stop_timeout = inspected.config.stop_timeout.filter(|own| *own != 0);
+        }
         let name = inspected.name.strip_prefix('/').unwrap_or(&inspected.name);
         if !target.is(&inspected.id, name) {
             return Err(self.error(call, ErrorKind::NotFound));

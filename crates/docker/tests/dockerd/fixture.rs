@@ -1,4 +1,4 @@
-//! What the contract suite needs of a real dockerd.
+//! What the contract suite needs of a real engine: dockerd, or Podman.
 
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use drowse_docker::{DockerEngine, DockerOptions};
 use drowse_provider::{
-    Engine, Provider, Reference,
+    Deadline, Engine, Provider, Reference,
     contract::{Behaviour, Fixture, Outside, PATIENCE},
 };
 use serde_json::{Value, json};
@@ -25,8 +25,36 @@ pub(crate) const TESTAPP: &str = "drowse-testapp:1";
 /// Busybox, for what the test application cannot be: deaf to TERM, and not to INT.
 const SHELL: &str = "drowse-docker-shell:1";
 
-/// The private engine, behind a relay, as one test uses it.
-pub(crate) struct Dockerd {
+/// Which engine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Runtime {
+    Dockerd,
+    Podman,
+    RootlessPodman,
+}
+
+impl Runtime {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dockerd => "dockerd",
+            Self::Podman => "podman",
+            Self::RootlessPodman => "rootless-podman",
+        }
+    }
+
+    /// Where the runner says that it is.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Dockerd => "DROWSE_TEST_DOCKER",
+            Self::Podman => "DROWSE_TEST_PODMAN",
+            Self::RootlessPodman => "DROWSE_TEST_ROOTLESS_PODMAN",
+        }
+    }
+}
+
+/// A private engine, behind a relay, as one test uses it.
+pub(crate) struct RealEngine {
+    runtime: Runtime,
     pub(crate) api: Api,
     pub(crate) relay: Relay,
     pub(crate) engine: Arc<DockerEngine>,
@@ -34,24 +62,28 @@ pub(crate) struct Dockerd {
     _folder: TempDir,
 }
 
-impl Dockerd {
-    pub(crate) async fn new() -> Self {
-        Self::with_options(DockerOptions::new()).await
+impl RealEngine {
+    pub(crate) async fn dockerd() -> Self {
+        Self::with_options(Runtime::Dockerd, DockerOptions::new()).await
     }
 
-    pub(crate) async fn with_options(options: DockerOptions) -> Self {
+    pub(crate) async fn podman() -> Self {
+        Self::with_options(Runtime::Podman, DockerOptions::new()).await
+    }
+
+    pub(crate) async fn with_options(runtime: Runtime, options: DockerOptions) -> Self {
         // `RUST_LOG=debug` shows each call and event of a test that fails.
         _ = tracing_subscriber::fmt()
             .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
             .with_test_writer()
             .try_init();
-        let api = Api::of_environment();
+        let api = Api::of(runtime.variable());
         let folder = tempfile::tempdir().unwrap();
         let relay = Relay::new(folder.path(), &api.socket);
         let url = relay.socket.to_str().unwrap();
-        let engine = Arc::new(DockerEngine::connect("dockerd", url, options).unwrap());
-        make_shell_image(&api, folder.path()).await;
-        Self { api, relay, engine, made: Mutex::default(), _folder: folder }
+        let engine = Arc::new(DockerEngine::connect(runtime.name(), url, options).unwrap());
+        make_shell_image(runtime, &api, folder.path()).await;
+        Self { runtime, api, relay, engine, made: Mutex::default(), _folder: folder }
     }
 
     /// A name that no other test uses, removed at the end.
@@ -85,24 +117,29 @@ impl Dockerd {
     }
 }
 
+pub(crate) fn patience() -> Deadline {
+    Deadline::after(PATIENCE)
+}
+
 /// Once for all tests of this process: the engine takes the same image again without harm.
-async fn make_shell_image(api: &Api, folder: &Path) {
-    static MADE: OnceCell<()> = OnceCell::const_new();
-    MADE.get_or_init(async || {
-        let root = folder.join("root");
-        std::fs::create_dir_all(root.join("bin")).unwrap();
-        let busybox =
-            ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
-        std::fs::copy(busybox.expect("busybox-static is installed"), root.join("bin/busybox"))
-            .unwrap();
-        for applet in ["sh", "sleep"] {
-            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
-        }
-        let tar = Command::new("tar").arg("-C").arg(&root).args(["-c", "."]).output();
-        let path = "/images/create?fromSrc=-&repo=drowse-docker-shell&tag=1";
-        api.must("POST", path, &tar.await.unwrap().stdout).await;
-    })
-    .await;
+async fn make_shell_image(runtime: Runtime, api: &Api, folder: &Path) {
+    static MADE: [OnceCell<()>; 3] = [const { OnceCell::const_new() }; 3];
+    MADE[runtime as usize]
+        .get_or_init(async || {
+            let root = folder.join("root");
+            std::fs::create_dir_all(root.join("bin")).unwrap();
+            let busybox =
+                ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
+            std::fs::copy(busybox.expect("busybox-static is installed"), root.join("bin/busybox"))
+                .unwrap();
+            for applet in ["sh", "sleep"] {
+                std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+            }
+            let tar = Command::new("tar").arg("-C").arg(&root).args(["-c", "."]).output();
+            let path = "/images/create?fromSrc=-&repo=drowse-docker-shell:1";
+            api.must("POST", path, &tar.await.unwrap().stdout).await;
+        })
+        .await;
 }
 
 pub(crate) fn testapp(environment: &[&str]) -> Value {
@@ -135,7 +172,7 @@ fn word(reference: &Reference) -> &str {
 }
 
 #[async_trait]
-impl Fixture for Dockerd {
+impl Fixture for RealEngine {
     fn engine(&self) -> Arc<dyn Engine> {
         self.engine.clone()
     }
@@ -146,6 +183,20 @@ impl Fixture for Dockerd {
 
     async fn serving(&self, reference: &Reference) {
         self.written(word(reference), "ready").await;
+    }
+
+    /// Podman tells nothing before the end.
+    async fn sees_stop_begin(&self, reference: &Reference) -> bool {
+        if matches!(self.runtime, Runtime::Dockerd) {
+            return false;
+        }
+        let begun = async {
+            while self.api.inspect(word(reference)).await["State"]["Status"] != "stopping" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begun).await.expect("the stop begins");
+        true
     }
 
     async fn remove(&self, reference: &Reference) {

@@ -8,6 +8,7 @@ mod in_use;
 mod outside;
 mod passive;
 mod round;
+mod socket_proxy;
 mod starting;
 mod stopping;
 mod updates;

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::engine::Kind;
 use crate::sandbox::{Ended, Output, Sandbox};
 use crate::{cargo, setup, terminal, testapp};
 
@@ -84,7 +85,7 @@ pub(crate) fn run(measure: &Measure) -> anyhow::Result<ExitCode> {
         .args(["bench-inside", "--program"])
         .arg(cargo::target_dir()?.join("dist/drowse"))
         .args(measure.arguments());
-    let ended = Sandbox::open()?.run(&command, Output::Inherit, Some(DEADLINE))?;
+    let ended = Sandbox::open(&[Kind::Dockerd])?.run(&command, Output::Inherit, Some(DEADLINE))?;
     if let Ended::TimedOut(after) = ended {
         terminal::error(&format!("killed after {after:?}"));
     }

@@ -33,10 +33,6 @@ impl Certificates {
         Ok(made)
     }
 
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// What dockerd is told of them.
     pub(crate) fn for_dockerd(&self) -> [String; 3] {
         let option =

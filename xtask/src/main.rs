@@ -6,6 +6,8 @@ mod certificates;
 mod ci;
 mod dependencies;
 mod dockerd;
+mod engine;
+mod podman;
 mod sandbox;
 mod scratch;
 mod setup;
@@ -21,6 +23,8 @@ use std::process::{self, ExitCode};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
+use crate::engine::Kind;
+
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Sets up, tests, checks and measures drowse", version)]
 struct Cli {
@@ -30,10 +34,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every test, beside a private Docker engine.
+    /// Run every test, beside a private dockerd and private Podmans.
     ///
-    /// Installs what is missing where it can (Debian, as root). Where no engine can be had it says
-    /// why, and skips the tests that need one; with `CI=true` anything skipped is a failure. The
+    /// Installs what is missing where it can (Debian, as root). Where an engine cannot be had it
+    /// says why, and skips the tests that need it; with `CI=true` anything skipped is a failure. The
     /// last line is the summary: `N passed, N failed, N skipped`.
     Test(test::Options),
     /// Run every check that is no test.
@@ -46,14 +50,15 @@ enum Command {
     ///
     /// Prints a table, in which a missed bar is marked; succeeds whatever the numbers.
     Bench(bench::Measure),
-    /// Run a command beside a private Docker engine.
+    /// Run a command beside a private dockerd and, where they can be had, private Podmans.
     ///
-    /// The engine lives in network, mount and process namespaces of its own and dies with the
-    /// command. Inside, `DROWSE_TEST_DOCKER` and `DOCKER_HOST` are its URL, `DROWSE_TEST_DOCKER_TLS`
-    /// that of its port with TLS, with the files for it in `DROWSE_TEST_TLS`, `DROWSE_TESTAPP` is
-    /// the path of the test application (in the engine: the image `drowse-testapp:1`),
-    /// `DROWSE_TEST_TMP` a folder that is removed afterwards. The working directory stays; the exit code is the
-    /// command's.
+    /// The engines live in network, mount and process namespaces of their own and die with the
+    /// command. Inside, `DROWSE_TEST_DOCKER` and `DOCKER_HOST` are dockerd's URL,
+    /// `DROWSE_TEST_DOCKER_TLS` that of its port with TLS, with the files for it in
+    /// `DROWSE_TEST_TLS`, `DROWSE_TEST_PODMAN` is that of root's Podman,
+    /// `DROWSE_TEST_ROOTLESS_PODMAN` that of another user's, `DROWSE_TESTAPP` the path of the test
+    /// application (in the engines: the image `drowse-testapp:1`), `DROWSE_TEST_TMP` a folder that
+    /// is removed afterwards. The working directory stays; the exit code is the command's.
     WithEngines {
         /// The command and its arguments, after `--`.
         #[arg(last = true, required = true)]
@@ -65,6 +70,17 @@ enum Command {
     SandboxInit {
         #[arg(long)]
         scratch: PathBuf,
+        #[arg(long = "engine")]
+        engines: Vec<Kind>,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+    #[command(hide = true)]
+    SandboxPodman {
+        #[arg(long)]
+        user: podman::User,
+        #[arg(long)]
+        folder: PathBuf,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
@@ -72,6 +88,8 @@ enum Command {
     SandboxMain {
         #[arg(long)]
         scratch: PathBuf,
+        #[arg(long = "engine")]
+        engines: Vec<Kind>,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
@@ -84,8 +102,13 @@ fn main() -> ExitCode {
         Command::Bench(measure) => bench::run(&measure),
         Command::BenchInside(inside) => bench::inside::run(&inside),
         Command::WithEngines { command } => with_engines(&command),
-        Command::SandboxInit { scratch, command } => sandbox::inside::init(&scratch, &command),
-        Command::SandboxMain { scratch, command } => sandbox::inside::main(&scratch, &command),
+        Command::SandboxInit { scratch, engines, command } => {
+            sandbox::inside::init(&scratch, &engines, &command)
+        }
+        Command::SandboxMain { scratch, engines, command } => {
+            sandbox::inside::main(&scratch, &engines, &command)
+        }
+        Command::SandboxPodman { user, folder, command } => podman::enter(user, &folder, &command),
     };
     outcome.unwrap_or_else(|error| {
         terminal::error(&format!("{error:#}"));
@@ -97,8 +120,8 @@ fn with_engines(words: &[OsString]) -> anyhow::Result<ExitCode> {
     let (program, arguments) = words.split_first().context("no command")?;
     let mut command = process::Command::new(program);
     command.args(arguments);
-    setup::engines()?;
+    let engines = setup::engines()?;
     testapp::build()?;
-    let ended = sandbox::Sandbox::open()?.run(&command, sandbox::Output::Inherit, None)?;
+    let ended = sandbox::Sandbox::open(&engines)?.run(&command, sandbox::Output::Inherit, None)?;
     Ok(ended.exit_code())
 }

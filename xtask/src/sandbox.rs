@@ -1,4 +1,4 @@
-//! Namespaces of their own for a command and a private engine.
+//! Namespaces of their own for a command and private engines.
 //!
 //! Whatever happens, nothing is left running. The chain is `xtask` → `unshare` → process 1 of a
 //! process namespace → the rest. `xtask`'s death kills `unshare` (`setpriv --pdeathsig`), its
@@ -23,6 +23,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::engine::Kind;
 use crate::scratch::Scratch;
 use crate::setup;
 
@@ -67,21 +68,23 @@ impl Ended {
 /// A place for one command. On drop everything of it is gone.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
+    engines: Vec<Kind>,
     scratch: Scratch,
     interruption: Interruption,
 }
 
 impl Sandbox {
-    pub(crate) fn open() -> anyhow::Result<Self> {
+    /// A place in which these engines are to run.
+    pub(crate) fn open(engines: &[Kind]) -> anyhow::Result<Self> {
         // Before the folder is made: no signal may end xtask while there is one to be removed.
         let interruption = Interruption::listen()?;
-        Ok(Self { scratch: Scratch::create()?, interruption })
+        Ok(Self { engines: engines.to_vec(), scratch: Scratch::create()?, interruption })
     }
 
-    /// Starts the engine, runs `command` beside it, and kills both at the latest after `deadline`.
+    /// Starts the engines, runs `command` beside them, and kills all at the latest after `deadline`.
     ///
     /// # Errors
-    /// If the engine could not be started; its log is shown. The command has not run then.
+    /// If an engine could not be started; its log is shown. The command has not run then.
     pub(crate) fn run(
         &self,
         command: &Command,
@@ -92,7 +95,8 @@ impl Sandbox {
         if started_marker(self.scratch.path()).exists() || matches!(ended, Ended::Interrupted(_)) {
             Ok(ended)
         } else {
-            bail!("no private engine could be started (see above)");
+            let names: Vec<_> = self.engines.iter().map(|kind| kind.name()).collect();
+            bail!("{} could not be started (see above)", names.join(" and "));
         }
     }
 
@@ -118,6 +122,7 @@ impl Sandbox {
             .arg(xtask)
             .args(["sandbox-init", "--scratch"])
             .arg(self.scratch.path())
+            .args(self.engines.iter().flat_map(|kind| ["--engine", kind.name()]))
             .arg("--")
             .arg(command.get_program())
             .args(command.get_args())

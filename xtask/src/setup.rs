@@ -1,53 +1,51 @@
 //! What the private engines need of the machine, and how to get it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 
+use crate::engine::Kind;
 use crate::{cargo, terminal};
-
-/// Each tool that is needed, with Debian's package of it.
-const TOOLS: [(&str, &str); 13] = [
-    ("dockerd", "docker.io"),
-    ("iptables", "iptables"),
-    ("ip", "iproute2"),
-    ("busybox", "busybox-static"),
-    ("openssl", "openssl"),
-    ("ssh", "openssh-client"),
-    ("sshd", "openssh-server"),
-    ("unshare", "util-linux"),
-    ("setpriv", "util-linux"),
-    ("tar", "tar"),
-    ("nginx", "nginx"),
-    ("caddy", "caddy"),
-    ("docker-compose", "docker-compose"),
-];
 
 /// Where tools of the administrator lie. Not on every root's search path.
 const ADMIN_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Makes sure that private engines can be started, and installs what is missing where it can.
+/// Which private engines can be started, after what is missing was installed where it can be. Says
+/// of the others what they lack.
 ///
 /// # Errors
-/// What is missing, and how to mend it.
-pub(crate) fn engines() -> anyhow::Result<()> {
+/// Without dockerd, which most tests need, nothing else is worth a sandbox.
+pub(crate) fn engines() -> anyhow::Result<Vec<Kind>> {
     if !rustix::process::geteuid().is_root() {
         bail!("private engines need root: run this as root, or with sudo");
     }
-    let mut packages = missing_packages();
-    packages.dedup();
-    if packages.is_empty() {
-        return Ok(());
+    install_what_is_missing();
+    let mut engines = Vec::new();
+    for kind in Kind::ALL {
+        match missing_packages(&[kind]).as_slice() {
+            [] => engines.push(kind),
+            missing => {
+                let list = missing.join(" ");
+                let lack = format!("missing, by the names of Debian's packages: {list}");
+                if kind == Kind::Dockerd {
+                    bail!("{lack}; install them by hand");
+                }
+                terminal::note(&format!("no {}: {lack}", kind.name()));
+            }
+        }
     }
-    let list = packages.join(" ");
-    if !is_debian_like() {
-        bail!("missing, by the names of Debian's packages: {list}; install them by hand");
+    Ok(engines)
+}
+
+fn install_what_is_missing() {
+    let packages = missing_packages(&Kind::ALL);
+    if packages.is_empty() || !is_debian_like() {
+        return;
     }
-    install(&packages).with_context(|| format!("try `apt-get install {list}` by hand"))?;
-    match missing_packages().as_slice() {
-        [] => Ok(()),
-        still => bail!("still missing after `apt-get install {list}`: {}", still.join(" ")),
+    if let Err(error) = install(&packages) {
+        terminal::note(&format!("{error:#}; try `apt-get install {}`", packages.join(" ")));
     }
 }
 
@@ -58,13 +56,15 @@ pub(crate) fn search_path() -> std::ffi::OsString {
     std::env::join_paths(folders).unwrap_or(path)
 }
 
-/// Whether a program of this name can be found.
+/// Whether a program of this name, or at this path, can be found.
 pub(crate) fn has_tool(name: &str) -> bool {
     std::env::split_paths(&search_path()).any(|folder| folder.join(name).is_file())
 }
 
-fn missing_packages() -> Vec<&'static str> {
-    TOOLS.iter().filter(|(tool, _)| !has_tool(tool)).map(|(_, package)| *package).collect()
+fn missing_packages(engines: &[Kind]) -> Vec<&'static str> {
+    let tools = engines.iter().flat_map(|kind| kind.tools());
+    let missing = tools.filter(|(tool, _)| !has_tool(tool)).map(|(_, package)| *package);
+    missing.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn is_debian_like() -> bool {

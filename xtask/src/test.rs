@@ -7,12 +7,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 
+use crate::engine::Kind;
 use crate::sandbox::{self, Ended, Interruption, Output, Sandbox};
 use crate::summary::Summary;
 use crate::{cargo, setup, terminal, testapp};
-
-/// Tests with this in their path need a Docker engine.
-const NEEDS_DOCKER: &str = "on_dockerd::";
 
 /// How many tests run at once, unless `RUST_TEST_THREADS` says: more than there are cores, since most
 /// of them wait for an engine most of the time.
@@ -42,18 +40,26 @@ impl Options {
 
 /// Prints the summary line last; fails if a test failed, or, under `CI=true`, was skipped.
 pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
-    let engines = if options.no_engines {
-        Err(anyhow::anyhow!("--no-engines was given"))
+    let mut engines = if options.no_engines {
+        terminal::note("no private engines: --no-engines was given");
+        Vec::new()
     } else {
-        setup::engines()
+        setup::engines().unwrap_or_else(|reason| {
+            terminal::note(&format!("no private engines: {reason:#}"));
+            Vec::new()
+        })
     };
     build()?;
     let mut summary = Summary::default();
-    let ended = match engines.and_then(|()| beside_engines(options, &mut summary)) {
-        Ok(ended) => ended,
-        Err(reason) => {
-            terminal::note(&format!("no private engines: {reason:#}"));
-            without_engines(options, &mut summary)?
+    let ended = loop {
+        match run_beside(&engines, options, &mut summary) {
+            Ok(ended) => break ended,
+            Err(error) if engines.is_empty() => return Err(error),
+            // Without the last one, and in the end without any.
+            Err(reason) => {
+                terminal::note(&format!("{reason:#}"));
+                engines.pop();
+            }
         }
     };
     match ended {
@@ -83,25 +89,27 @@ pub(crate) fn build() -> anyhow::Result<()> {
     testapp::build()
 }
 
-fn beside_engines(options: &Options, summary: &mut Summary) -> anyhow::Result<Ended> {
-    let tests = cargo_test(options, &[])?;
+/// Runs the tests beside these engines. Those that need another are skipped, and counted.
+fn run_beside(engines: &[Kind], options: &Options, summary: &mut Summary) -> anyhow::Result<Ended> {
+    let missing: Vec<_> = Kind::ALL.into_iter().filter(|kind| !engines.contains(kind)).collect();
+    let skipped = if missing.is_empty() { Vec::new() } else { list_needing(&missing, options)? };
+    let skip: Vec<_> = missing.iter().flat_map(|kind| ["--skip", kind.marker()]).collect();
+    let tests = cargo_test(options, &skip)?;
     let output = Output::Tee(&mut |line| summary.add_line(line));
-    Sandbox::open()?.run(&tests, output, Some(options.deadline()))
-}
-
-fn without_engines(options: &Options, summary: &mut Summary) -> anyhow::Result<Ended> {
-    let skipped = list_skipped(options)?;
+    let ended = if engines.is_empty() {
+        sandbox::guarded(tests, output, Some(options.deadline()), &Interruption::listen()?)?
+    } else {
+        Sandbox::open(engines)?.run(&tests, output, Some(options.deadline()))?
+    };
     for test in &skipped {
         terminal::note(&format!("skipped: {test}"));
     }
     summary.skipped += skipped.len() as u64;
-    let tests = cargo_test(options, &["--skip", NEEDS_DOCKER])?;
-    let output = Output::Tee(&mut |line| summary.add_line(line));
-    sandbox::guarded(tests, output, Some(options.deadline()), &Interruption::listen()?)
+    Ok(ended)
 }
 
-/// The tests that need an engine, by name.
-fn list_skipped(options: &Options) -> anyhow::Result<Vec<String>> {
+/// The tests that need one of these engines, by name.
+fn list_needing(engines: &[Kind], options: &Options) -> anyhow::Result<Vec<String>> {
     let output = cargo_test(options, &["--list", "--format", "terse"])?
         .stdin(Stdio::null())
         .stderr(Stdio::null())
@@ -112,7 +120,8 @@ fn list_skipped(options: &Options) -> anyhow::Result<Vec<String>> {
     }
     let listed = String::from_utf8_lossy(&output.stdout);
     let tests = listed.lines().filter_map(|line| line.strip_suffix(": test"));
-    Ok(tests.filter(|test| test.contains(NEEDS_DOCKER)).map(str::to_owned).collect())
+    let needs_one = |test: &&str| engines.iter().any(|kind| test.contains(kind.marker()));
+    Ok(tests.filter(needs_one).map(str::to_owned).collect())
 }
 
 /// The command that runs the tests, with `arguments` for the test binaries.

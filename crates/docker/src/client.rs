@@ -123,7 +123,12 @@ impl Client {
                 format!("/containers/{}/json", self.serving(call, project, service).await?)
             }
         };
-        let inspected: Inspected = self.read(call, &path, INSPECT_MAX).await?;
+        let mut inspected: Inspected = self.read(call, &path, INSPECT_MAX).await?;
+        if self.facts.is_podman() {
+            // What Podman 4 makes of a timeout that whoever made the container (compose, say) left
+            // out. It would kill such a one at once.
+            inspected.config.stop_timeout = inspected.config.stop_timeout.filter(|own| *own != 0);
+        }
         let name = inspected.name.strip_prefix('/').unwrap_or(&inspected.name);
         if !target.is(&inspected.id, name, &inspected.config.labels) {
             return Err(self.error(call, ErrorKind::NotFound));

@@ -14,7 +14,7 @@ use drowse_provider::{
 use jiff::Timestamp;
 
 use crate::{
-    state::{observation_of, system_time},
+    state::{health_of, observation_of, system_time},
     wire::{Config, Endpoint, HostConfig, Inspected},
 };
 
@@ -58,7 +58,9 @@ pub(crate) fn details_of(inspected: Inspected, drivers: &BTreeMap<String, String
     details.stop_signal = stop_signal_of(&config);
     details.restart = restart_policy_of(&host_config);
     details.removed_when_stopped = host_config.auto_remove;
-    details.has_health_check = state.health.is_some() || declares_health_check(&config);
+    // Podman has an empty one where there is no check.
+    let is_checked = state.health.is_some_and(|health| health_of(&health.status).is_some());
+    details.has_health_check = is_checked || declares_health_check(&config);
     details.labels = config.labels;
     details.owner = owner;
     details

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,7 @@ pub(crate) struct Facts {
     api: AtomicU32,
     /// The engine's own time of its last answer, in seconds since 1970; 0 if it tells none.
     engine_time: AtomicI64,
+    is_podman: AtomicBool,
     /// `None` inside: it may not be read.
     is_ours: OnceCell<Option<bool>>,
     networks: Mutex<Networks>,
@@ -68,12 +69,30 @@ struct Networks {
     forbidden_at: Option<Instant>,
 }
 
+/// The header in which every answer of Podman's tells its own version.
+const PODMANS_OWN: &str = "libpod-api-version";
+
+impl Networks {
+    /// Podman lists its default network under Docker's name for it, and says the real one (as a
+    /// rule `podman`) everywhere else: `names`, of networks that are there.
+    fn name_podmans_default(&mut self, names: &[&str]) {
+        if let Some(driver) = self.drivers.get("bridge").cloned() {
+            for name in names {
+                self.drivers.entry((*name).to_owned()).or_insert_with(|| driver.clone());
+            }
+        }
+    }
+}
+
 impl Facts {
     /// Takes what the headers of any answer tell.
     pub(crate) fn note(&self, head: &Parts) {
         let header = head.headers.get("api-version").and_then(|value| value.to_str().ok());
         if let Some(version) = header.and_then(ApiVersion::parse) {
             self.set_api(version);
+        }
+        if head.headers.contains_key(PODMANS_OWN) {
+            self.is_podman.store(true, Ordering::Relaxed);
         }
         if let Some(time) = date_of(head) {
             self.engine_time.store(time.as_second(), Ordering::Relaxed);
@@ -84,6 +103,11 @@ impl Facts {
     pub(crate) fn engine_time(&self) -> Option<Timestamp> {
         let seconds = self.engine_time.load(Ordering::Relaxed);
         (seconds != 0).then(|| Timestamp::from_second(seconds).ok()).flatten()
+    }
+
+    /// Whether it is Podman, as far as any answer told. Only for what no state tells.
+    pub(crate) fn is_podman(&self) -> bool {
+        self.is_podman.load(Ordering::Relaxed)
     }
 
     fn set_api(&self, version: ApiVersion) {
@@ -113,9 +137,10 @@ impl Facts {
         capabilities
     }
 
-    /// Whether `stop` takes a signal. An engine that hides its version may be of any.
+    /// Whether `stop` takes a signal. An engine that hides its version may be of any, and Podman's
+    /// takes none, whichever version it speaks.
     pub(crate) fn stop_takes_signal(&self) -> bool {
-        self.api().is_some_and(|version| version >= STOP_SIGNAL)
+        !self.is_podman() && self.api().is_some_and(|version| version >= STOP_SIGNAL)
     }
 
     /// From where its containers can be dialled, as far as is known, if it is on this host
@@ -136,10 +161,10 @@ impl Facts {
     }
 }
 
-/// Why an engine before API 1.42 refuses a stop signal, and what to do instead.
-pub(crate) const NO_STOP_SIGNAL: &str = "engines before Docker 23 (API 1.42) ignore a stop signal, \
-    and restart the container if it is sent with `kill`: give the container that stop signal \
-    (`docker run --stop-signal`) or the restart policy `unless-stopped`, or update the engine";
+/// Why an engine before API 1.42, or Podman, refuses a stop signal, and what to do instead.
+pub(crate) const NO_STOP_SIGNAL: &str = "Podman, and Docker before 23 (API 1.42), ignore a stop \
+    signal, and restart the container if it is sent with `kill`: give the container that stop \
+    signal (`--stop-signal`) or the restart policy `no` (on Docker also `unless-stopped`)";
 
 /// The engine's own time of an answer.
 fn date_of(head: &Parts) -> Option<Timestamp> {
@@ -208,8 +233,8 @@ impl Client {
         let call = Call::about_engine(Action::Connect, deadline);
         let ask = async || match self.read::<Info>(call, "/info", ABOUT_MAX).await {
             Ok(info) => {
-                let is_rootless =
-                    info.security_options.iter().any(|option| option == "name=rootless");
+                let is_rootless = info.rootless
+                    || info.security_options.iter().any(|option| option == "name=rootless");
                 let is_here =
                     host.is_none() || info.name.as_bytes() == uname().nodename().to_bytes();
                 Ok(Some(is_here && !is_rootless))
@@ -240,6 +265,9 @@ impl Client {
                     networks.forbidden_at = None;
                     networks.drivers =
                         lines.into_iter().map(|line| (line.name, line.driver)).collect();
+                    if self.facts.is_podman() {
+                        networks.name_podmans_default(names);
+                    }
                 }
                 Err(error) if error.is_outcome_unknown() => {}
                 Err(_) => networks.forbidden_at = Some(Instant::now()),
@@ -279,6 +307,27 @@ mod tests {
         let answer = http::Response::builder().header("Date", "Tue, 03 Nov 2026 08:49:37 GMT");
         let (head, ()) = answer.body(()).unwrap().into_parts();
         assert_eq!(date_of(&head), Some("2026-11-03T08:49:37Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn podman_is_known_by_its_header_and_takes_no_stop_signal_whatever_it_speaks() {
+        let facts = Facts::default();
+        for (header, takes) in [("server", true), (PODMANS_OWN, false)] {
+            let answer = http::Response::builder().header("Api-Version", "1.44");
+            let (head, ()) = answer.header(header, "5.0.0").body(()).unwrap().into_parts();
+            facts.note(&head);
+            assert_eq!(facts.stop_takes_signal(), takes, "{header}");
+        }
+    }
+
+    #[test]
+    fn podmans_default_network_is_found_under_its_real_name() {
+        let drivers = [("bridge", "bridge"), ("lan", "macvlan")];
+        let drivers = drivers.map(|(name, driver)| (name.to_owned(), driver.to_owned())).into();
+        let mut networks = Networks { drivers, forbidden_at: None };
+        networks.name_podmans_default(&["podman", "lan"]);
+        assert_eq!(networks.drivers["podman"], "bridge");
+        assert_eq!(networks.drivers["lan"], "macvlan");
     }
 
     #[test]

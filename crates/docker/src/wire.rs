@@ -158,6 +158,9 @@ pub(crate) struct EventLine {
     pub(crate) time: Option<i64>,
     #[serde(default, rename = "timeNano")]
     pub(crate) time_nano: Option<i64>,
+    /// Podman 4 tells here, and not in the action, what a health check found.
+    #[serde(default, rename = "HealthStatus")]
+    pub(crate) health_status: Option<String>,
 }
 
 /// One line of `GET /networks`.
@@ -178,6 +181,9 @@ pub(crate) struct Info {
     pub(crate) name: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) security_options: Vec<String>,
+    /// Podman's own: it is no security option there.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) rootless: bool,
 }
 
 /// Any refusal.

@@ -1,4 +1,5 @@
-//! Against a real dockerd, named by `DROWSE_TEST_DOCKER`; the tests run in its network namespace.
+//! Against real engines: the dockerd that `DROWSE_TEST_DOCKER` names, and the Podman that
+//! `DROWSE_TEST_PODMAN` names. The tests run in their network namespace.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -25,7 +26,7 @@ mod sshd;
 #[path = "dockerd"]
 mod on_dockerd {
     mod contract {
-        drowse_provider::contract_tests!(crate::fixture::Dockerd::new());
+        drowse_provider::contract_tests!(crate::fixture::RealEngine::dockerd());
     }
 
     #[path = "facts.rs"]
@@ -38,4 +39,20 @@ mod on_dockerd {
     #[cfg(feature = "tls")]
     #[path = "tls.rs"]
     mod tls;
+}
+
+#[path = "dockerd"]
+mod on_podman {
+    mod contract {
+        drowse_provider::contract_tests!(crate::fixture::RealEngine::podman());
+    }
+
+    #[path = "podman.rs"]
+    mod facts;
+}
+
+#[path = "dockerd"]
+mod on_rootless_podman {
+    #[path = "rootless.rs"]
+    mod facts;
 }

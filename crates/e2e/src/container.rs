@@ -138,6 +138,18 @@ impl ContainerSpec {
         TestContainer { spec: self, id }
     }
 
+    /// Makes it a member of a Podman pod, which takes Podman's own API: of all that it is to have,
+    /// only its name and its labels.
+    pub async fn create_in_pod(self, pod: &str) -> TestContainer {
+        let body = json!({
+            "name": self.name, "pod": pod, "image": "drowse-testapp:1", "labels": self.labels,
+        });
+        let path = "/v4.0.0/libpod/containers/create";
+        let answer = self.engine.call(Method::POST, path, Some(&body)).await;
+        let id = answer["Id"].as_str().expect("the new container's id").to_owned();
+        TestContainer { spec: self, id }
+    }
+
     /// Makes the container and starts it.
     pub async fn run(self) -> TestContainer {
         let container = self.create().await;

@@ -29,9 +29,29 @@ impl Dockerd {
     /// # Panics
     /// Outside of `cargo xtask test` and `cargo xtask with-engines`.
     pub fn from_env() -> Self {
-        let url = required("DROWSE_TEST_DOCKER");
+        Self::named_by("DROWSE_TEST_DOCKER")
+    }
+
+    /// The Podman that `DROWSE_TEST_PODMAN` names, which has the same API.
+    ///
+    /// # Panics
+    /// Where the runner started none.
+    pub fn podman() -> Self {
+        Self::named_by("DROWSE_TEST_PODMAN")
+    }
+
+    /// The Podman that `DROWSE_TEST_ROOTLESS_PODMAN` names, of a user who is not root.
+    ///
+    /// # Panics
+    /// Where the runner started none.
+    pub fn rootless_podman() -> Self {
+        Self::named_by("DROWSE_TEST_ROOTLESS_PODMAN")
+    }
+
+    fn named_by(variable: &str) -> Self {
+        let url = required(variable);
         let Some(socket) = url.strip_prefix("unix://") else {
-            panic!("DROWSE_TEST_DOCKER is {url}, expected unix://…");
+            panic!("{variable} is {url}, expected unix://…");
         };
         Self { socket: socket.into() }
     }

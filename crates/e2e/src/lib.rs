@@ -1,5 +1,5 @@
-//! The harness of drowse's end-to-end tests: a private engine, containers on it, a relay between
-//! drowse and the engine that can be broken, the program itself, and clients.
+//! The harness of drowse's end-to-end tests: private engines, containers on them, a relay between
+//! drowse and the engine that can be broken, a proxy that can be strict, the program itself, and clients.
 //!
 //! It fails as a test does: by a panic that says what was expected. Every wait has a deadline.
 
@@ -11,6 +11,7 @@ mod drowse;
 mod events;
 pub mod http;
 mod logs;
+mod proxy;
 mod relay;
 mod site;
 mod wait;
@@ -21,6 +22,7 @@ pub use dockerd::Dockerd;
 pub use drowse::{Drowse, DrowseSpec};
 pub use events::EventLog;
 pub use logs::Logs;
+pub use proxy::{Precedence, Right, SocketProxy};
 pub use relay::{Recorded, SocketRelay};
 pub use rustix::process::Signal;
 pub use site::{Site, Workload};

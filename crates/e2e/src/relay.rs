@@ -118,6 +118,11 @@ impl SocketRelay {
         relay
     }
 
+    /// Its own socket.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// The URL to give to drowse.
     pub fn url(&self) -> String {
         format!("unix://{}", self.socket.display())

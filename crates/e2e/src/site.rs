@@ -30,10 +30,14 @@ pub struct Site {
 impl Site {
     /// A site without containers.
     pub async fn new() -> Self {
+        Self::on(Dockerd::from_env()).await
+    }
+
+    /// The same, on this engine.
+    pub async fn on(engine: Dockerd) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let id = format!("{}-{count}", std::process::id());
-        let engine = Dockerd::from_env();
         let label = format!("{LABEL}={id}");
         let relay = SocketRelay::scoped(engine.socket(), &label);
         let events = EventLog::follow(&engine, &label).await;

@@ -296,7 +296,9 @@ fn why_no_bridge(details: &Details, reach: &Reach) -> String {
     match reach {
         Reach::Remote(host) => format!("container addresses on `{host}` mean nothing here"),
         Reach::LocalPublishedOnly => {
-            "container addresses of a rootless engine mean nothing outside".to_owned()
+            "container addresses mean nothing outside of an engine that is rootless, or that may \
+             not be asked whether it is (`GET /info`)"
+                .to_owned()
         }
         _ if details.networks.is_empty() => "it is on no network".to_owned(),
         _ => {

@@ -82,6 +82,13 @@ pub trait Fixture: Send + Sync {
     /// behaviour says about signals.
     async fn serving(&self, reference: &Reference);
 
+    /// Returns `true` when a stop of a container that ignores it is seen to be under way; `false`
+    /// where the engine tells that as an event ([`EventAction::Kill`](crate::EventAction::Kill)).
+    async fn sees_stop_begin(&self, reference: &Reference) -> bool {
+        _ = reference;
+        false
+    }
+
     /// Removes a container, whatever its state, and returns when it is gone.
     async fn remove(&self, reference: &Reference);
 

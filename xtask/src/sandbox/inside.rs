@@ -1,4 +1,4 @@
-//! What runs inside the namespaces: process 1, and the one that starts the engine and the command.
+//! What runs inside the namespaces: process 1, and the one that starts the engines and the command.
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -14,16 +14,21 @@ use rustix::process::{
 use rustix::termios::tcsetpgrp;
 
 use super::started_marker;
-use crate::dockerd::Dockerd;
-use crate::{cargo, testapp};
+use crate::engine::{Engine, Kind};
+use crate::{cargo, dockerd, engine, testapp};
 
 /// Process 1: buries every orphan, and ends with its only own child.
 ///
 /// Tests that look whether a grandchild has died need that: a zombie nobody buries looks alive.
-pub(crate) fn init(scratch: &Path, command: &[OsString]) -> anyhow::Result<ExitCode> {
+pub(crate) fn init(
+    scratch: &Path,
+    engines: &[Kind],
+    command: &[OsString],
+) -> anyhow::Result<ExitCode> {
     let main = Command::new(std::env::current_exe()?)
         .args(["sandbox-main", "--scratch"])
         .arg(scratch)
+        .args(engines.iter().flat_map(|kind| ["--engine", kind.name()]))
         .arg("--")
         .args(command)
         .spawn()
@@ -42,23 +47,30 @@ pub(crate) fn init(scratch: &Path, command: &[OsString]) -> anyhow::Result<ExitC
     }
 }
 
-/// Prepares the namespaces, starts the engine, runs the command.
-pub(crate) fn main(scratch: &Path, command: &[OsString]) -> anyhow::Result<ExitCode> {
+/// Prepares the namespaces, starts the engines, runs the command.
+pub(crate) fn main(
+    scratch: &Path,
+    engines: &[Kind],
+    command: &[OsString],
+) -> anyhow::Result<ExitCode> {
     hide_the_machines_engines()?;
     cargo::run_quietly(Command::new("ip").args(["link", "set", "lo", "up"]))?;
     raise_descriptor_limit();
     let testapp = testapp::path()?;
-    let dockerd = Dockerd::start(scratch)?;
-    dockerd.import_testapp(&testapp, scratch)?;
+    let archive = engine::archive_of_testapp(&testapp, scratch)?;
+    // All at once: each takes some seconds.
+    let started = engines.iter().map(|kind| Engine::spawn(*kind, scratch));
+    let mut engines = started.collect::<anyhow::Result<Vec<_>>>()?;
+    for engine in &mut engines {
+        engine.wait()?;
+        engine.import_testapp(&archive)?;
+    }
 
     let (program, arguments) = command.split_first().context("no command")?;
     std::fs::write(started_marker(scratch), "")?;
     let mut command = Command::new(program)
         .args(arguments)
-        .env("DROWSE_TEST_DOCKER", dockerd.url())
-        .env("DROWSE_TEST_DOCKER_TLS", Dockerd::tls_url())
-        .env("DROWSE_TEST_TLS", dockerd.certificates())
-        .env("DOCKER_HOST", dockerd.url())
+        .envs(engines.iter().flat_map(variables))
         .env_remove("DOCKER_CONTEXT")
         .env_remove("DOCKER_TLS_VERIFY")
         .env("DROWSE_TESTAPP", testapp)
@@ -69,6 +81,23 @@ pub(crate) fn main(scratch: &Path, command: &[OsString]) -> anyhow::Result<ExitC
         .with_context(|| format!("running {}", program.display()))?;
     give_terminal(Pid::from_child(&command));
     Ok(super::Ended::Exited(command.wait()?).exit_code())
+}
+
+/// By which the command finds an engine.
+fn variables(engine: &Engine) -> Vec<(&'static str, String)> {
+    match engine.kind() {
+        Kind::Dockerd => {
+            let certificates = dockerd::certificates(engine.folder());
+            vec![
+                ("DROWSE_TEST_DOCKER", engine.url()),
+                ("DOCKER_HOST", engine.url()),
+                ("DROWSE_TEST_DOCKER_TLS", dockerd::TLS_URL.to_owned()),
+                ("DROWSE_TEST_TLS", certificates.display().to_string()),
+            ]
+        }
+        Kind::Podman => vec![("DROWSE_TEST_PODMAN", engine.url())],
+        Kind::RootlessPodman => vec![("DROWSE_TEST_ROOTLESS_PODMAN", engine.url())],
+    }
 }
 
 /// Makes a new process group the terminal's foreground, so that a shell in it can be typed into.

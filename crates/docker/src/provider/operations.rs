@@ -76,6 +76,9 @@ impl DockerProvider {
         // Only what the user set: anything else is the container's own.
         let mut query =
             StopContainerOptions { signal: None, t: options.timeout.map(whole_seconds) };
+        if self.client().facts.is_podman() {
+            self.spare_what_podman_would_kill(call, &mut query).await?;
+        }
         if let Some(signal) = options.signal {
             if self.client().facts.stop_takes_signal() {
                 query.signal = Some(signal.number().to_string());
@@ -84,6 +87,24 @@ impl DockerProvider {
             }
         }
         self.stop_as_defined(call, &query).await
+    }
+
+    /// Podman kills where Docker would let a process end: one that is frozen, which gets its stop
+    /// signal and, with the thaw, the kill after it; and one whose container has no timeout of its
+    /// own, for which it takes zero.
+    async fn spare_what_podman_would_kill(
+        &self,
+        call: Call<'_>,
+        query: &mut StopContainerOptions,
+    ) -> Result<(), Error> {
+        let inspected = self.client().inspect(call, &self.target).await?;
+        if inspected.config.stop_timeout.is_none() {
+            query.t.get_or_insert(whole_seconds(DEFAULT_STOP_TIMEOUT));
+        }
+        if observation_of(&inspected.state).status == ContainerStatus::Paused {
+            self.order_unpause(call).await?;
+        }
+        Ok(())
     }
 
     /// How to stop with a chosen signal on an engine whose `stop` takes none: `None`, just so,
@@ -100,7 +121,9 @@ impl DockerProvider {
             return Ok(None);
         }
         match restart_policy_of(&inspected.host_config) {
-            RestartPolicy::No | RestartPolicy::UnlessStopped => Ok(Some(inspected)),
+            RestartPolicy::No => Ok(Some(inspected)),
+            // Podman takes it for `always`.
+            RestartPolicy::UnlessStopped if !self.client().facts.is_podman() => Ok(Some(inspected)),
             _ => {
                 let why = NO_STOP_SIGNAL.to_owned();
                 Err(self.client().error(call, ErrorKind::Unsupported { why }))

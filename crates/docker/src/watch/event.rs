@@ -45,6 +45,9 @@ pub(crate) fn parse(line: &[u8]) -> Result<Option<Told>, serde_json::Error> {
     let seconds = line.time.unwrap_or_default().saturating_mul(1_000_000_000);
     let nanoseconds = line.time_nano.unwrap_or(seconds);
     let mut attributes = actor.attributes.unwrap_or_default();
+    if let Some(verdict) = line.health_status {
+        attributes.entry("health_status".to_owned()).or_insert(verdict);
+    }
     let name = attributes.remove("name").unwrap_or_default();
     let attribute = |key: &str| attributes.get(key).map(String::as_str);
     let action = action_of(&action, attribute);
@@ -88,8 +91,12 @@ fn action_of<'a>(word: &str, attribute: impl Fn(&str) -> Option<&'a str>) -> Eve
 
 /// Whether what happened may have changed what a read would tell.
 pub(crate) fn changes_state(action: &EventAction) -> bool {
-    // A signal as well: it resumes a container that is paused.
-    !matches!(action, EventAction::Other(_))
+    match action {
+        // Of a check that tells no verdict.
+        EventAction::Other(word) => word.starts_with("health_status"),
+        // A signal as well: it resumes a container that is paused.
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +128,20 @@ mod tests {
         let rename = EventAction::Rename("old".to_owned());
         assert_eq!(action("rename", json!({"oldName": "/old", "name": "new"})), rename);
         assert_eq!(action("exec_die", json!({})), EventAction::Other("exec_die".to_owned()));
+    }
+
+    #[test]
+    fn a_verdict_beside_the_action_is_heard_and_none_is_a_reason_to_read() {
+        let line = |verdict| {
+            let line = serde_json::json!({
+                "Type": "container", "Action": "health_status", "HealthStatus": verdict,
+                "Actor": {"ID": "1", "Attributes": {"name": "web"}},
+            });
+            parse(line.to_string().as_bytes()).unwrap().unwrap().event.action
+        };
+        assert_eq!(line("unhealthy"), EventAction::Health(Health::Unhealthy));
+        assert!(changes_state(&line("")));
+        assert!(!changes_state(&EventAction::Other("exec_die".to_owned())));
     }
 
     #[test]

@@ -32,8 +32,9 @@ const EARLIER: Duration = Duration::from_secs(2);
 /// The longest pause between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// A stream that lasted this long was no failed attempt.
-const LASTED: Duration = Duration::from_secs(5);
+/// A stream that lasted this long was no failed attempt: some proxies end one that has been silent
+/// for a few seconds.
+const LASTED: Duration = Duration::from_secs(1);
 /// How many of the last events are remembered, to know them again when they are told twice: as many
 /// as an engine keeps for a replay.
 const REMEMBERED: usize = 256;

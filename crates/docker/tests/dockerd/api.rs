@@ -15,14 +15,13 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    pub(crate) fn of_environment() -> Self {
-        let Ok(url) = std::env::var("DROWSE_TEST_DOCKER") else {
-            panic!(
-                "DROWSE_TEST_DOCKER must name a private engine: `cargo xtask with-engines -- …`"
-            );
+    /// The engine that this variable of the environment names.
+    pub(crate) fn of(variable: &str) -> Self {
+        let Ok(url) = std::env::var(variable) else {
+            panic!("{variable} must name a private engine: `cargo xtask with-engines -- …`");
         };
         let Some(path) = url.strip_prefix("unix://") else {
-            panic!("DROWSE_TEST_DOCKER must be a unix:// URL, not `{url}`");
+            panic!("{variable} must be a unix:// URL, not `{url}`");
         };
         Self { socket: PathBuf::from(path) }
     }

@@ -12,11 +12,7 @@ use drowse_provider::{
 use futures::StreamExt;
 use serde_json::json;
 
-use crate::fixture::{Dockerd, shell, testapp};
-
-pub(super) fn patience() -> Deadline {
-    Deadline::after(PATIENCE)
-}
+use crate::fixture::{RealEngine, Runtime, patience, shell, testapp};
 
 /// Reads a watch until `wanted`; error items fail the test.
 pub(super) async fn until(
@@ -54,7 +50,7 @@ async fn lists(all: &mut EngineWatch, number: usize) {
 }
 
 /// One whose process ends at once and is started again, for ever.
-async fn crash_looping(dockerd: &Dockerd) -> Arc<dyn Provider> {
+async fn crash_looping(dockerd: &RealEngine) -> Arc<dyn Provider> {
     let mut definition = testapp(&["EXIT_AFTER_MS=0", "EXIT_CODE=3"]);
     definition["HostConfig"] = json!({"RestartPolicy": {"Name": "always"}});
     let name = dockerd.make(&definition).await;
@@ -68,7 +64,7 @@ async fn crash_looping(dockerd: &Dockerd) -> Arc<dyn Provider> {
 
 #[tokio::test]
 async fn a_stop_ends_a_crash_loop() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let provider = crash_looping(&dockerd).await;
     provider.stop(&StopOptions::new(), patience()).await.unwrap();
     assert_eq!(provider.status(patience()).await.unwrap(), ContainerStatus::Stopped);
@@ -77,7 +73,7 @@ async fn a_stop_ends_a_crash_loop() {
 
 #[tokio::test]
 async fn a_kill_ends_a_crash_loop() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let provider = crash_looping(&dockerd).await;
     let outcome = provider.kill(Signal::KILL, patience()).await.unwrap();
     assert!(matches!(outcome, KillOutcome::Exited(_)), "{outcome:?}");
@@ -87,7 +83,7 @@ async fn a_kill_ends_a_crash_loop() {
 
 #[tokio::test]
 async fn a_chosen_stop_signal_is_sent_only_where_it_ends_the_container_for_good() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     dockerd.engine.list(patience()).await.unwrap();
     if dockerd.engine.capabilities().stop_signal.is_supported() {
         return dockerd.tear_down().await;
@@ -129,7 +125,7 @@ async fn a_chosen_stop_signal_is_sent_only_where_it_ends_the_container_for_good(
 
 #[tokio::test]
 async fn a_chosen_signal_that_is_ignored_ends_in_a_kill_after_the_timeout() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let name = dockerd.make(&testapp(&["IGNORE_TERM=1"])).await;
     let provider = dockerd.provider(&name);
     provider.start(patience()).await.unwrap();
@@ -144,7 +140,7 @@ async fn a_chosen_signal_that_is_ignored_ends_in_a_kill_after_the_timeout() {
 
 #[tokio::test]
 async fn without_a_timeout_the_containers_own_counts() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let mut definition = testapp(&["TERM_DELAY_MS=12000"]);
     definition["StopTimeout"] = json!(25);
     let name = dockerd.make(&definition).await;
@@ -162,7 +158,7 @@ async fn without_a_timeout_the_containers_own_counts() {
 
 #[tokio::test]
 async fn addresses_and_ports_are_those_of_the_run() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let mut definition = testapp(&["PORT=80"]);
     definition["ExposedPorts"] = json!({"80/tcp": {}, "81/tcp": {}});
     definition["Labels"] = json!({"drowse.enable": "true"});
@@ -200,7 +196,7 @@ async fn addresses_and_ports_are_those_of_the_run() {
 
 #[tokio::test]
 async fn a_network_of_ones_own_has_its_driver() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let network = dockerd.name();
     let body = json!({"Name": network, "Driver": "bridge"}).to_string();
     dockerd.api.must("POST", "/networks/create", body.as_bytes()).await;
@@ -216,7 +212,7 @@ async fn a_network_of_ones_own_has_its_driver() {
 
 #[tokio::test]
 async fn a_program_that_is_not_there_is_a_failure_with_the_engines_words() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let mut definition = testapp(&[]);
     definition["Cmd"] = json!(["/no/such/program"]);
     let name = dockerd.make(&definition).await;
@@ -232,7 +228,7 @@ async fn a_program_that_is_not_there_is_a_failure_with_the_engines_words() {
 
 #[tokio::test]
 async fn one_that_is_removed_when_it_stops_is_stopped_and_then_gone() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     for by_kill in [true, false] {
         let mut definition = testapp(&[]);
         definition["HostConfig"] = json!({"AutoRemove": true});
@@ -256,7 +252,7 @@ async fn one_that_is_removed_when_it_stops_is_stopped_and_then_gone() {
 
 #[tokio::test]
 async fn a_health_check_is_told() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let mut definition = testapp(&["PORT=80"]);
     definition["Healthcheck"] =
         json!({"Test": ["CMD", "/drowse-testapp", "health"], "Interval": 500_000_000});
@@ -275,7 +271,7 @@ async fn a_health_check_is_told() {
 /// The engine's own filter would match the beginning of a name.
 #[tokio::test]
 async fn a_watch_is_not_told_of_one_whose_name_begins_alike() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let name = dockerd.make(&testapp(&[])).await;
     let longer = format!("{name}-db");
     let id = dockerd.api.create(&longer, &testapp(&[])).await;
@@ -297,7 +293,7 @@ async fn a_watch_is_not_told_of_one_whose_name_begins_alike() {
 /// The engine takes the beginning of an id wherever it takes a name.
 #[tokio::test]
 async fn a_name_never_finds_a_stranger_by_the_beginning_of_its_id() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let name = dockerd.make(&testapp(&[])).await;
     let id = dockerd.api.inspect(&name).await["Id"].as_str().unwrap().to_owned();
     let stranger = dockerd.provider(&id[..12]);
@@ -315,7 +311,7 @@ async fn a_name_never_finds_a_stranger_by_the_beginning_of_its_id() {
 
 #[tokio::test]
 async fn a_thousand_watches_share_one_connection() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let mut names = Vec::new();
     for _ in 0..3 {
         names.push(dockerd.make(&testapp(&[])).await);
@@ -339,7 +335,7 @@ async fn a_thousand_watches_share_one_connection() {
 #[tokio::test]
 async fn while_nothing_happens_no_container_is_read_again() {
     let options = DockerOptions::new().with_reread_every(Duration::from_millis(50));
-    let dockerd = Dockerd::with_options(options).await;
+    let dockerd = RealEngine::with_options(Runtime::Dockerd, options).await;
     let mut names = Vec::new();
     for (mode, is_started) in [("bridge", true), ("host", true), ("none", true), ("bridge", false)]
     {

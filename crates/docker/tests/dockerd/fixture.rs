@@ -1,4 +1,4 @@
-//! What the contract suite needs of a real dockerd.
+//! What the contract suite needs of a real engine: dockerd, or Podman.
 
 use std::{
     path::Path,
@@ -12,7 +12,7 @@ use std::{
 use async_trait::async_trait;
 use drowse_docker::{DockerEngine, DockerOptions, Location};
 use drowse_provider::{
-    Engine, Provider, Reference,
+    Deadline, Engine, Provider, Reference,
     contract::{Behaviour, Fixture, Outside, PATIENCE},
 };
 use serde_json::{Value, json};
@@ -29,8 +29,36 @@ pub(crate) const TESTAPP: &str = "drowse-testapp:1";
 /// Busybox, for what the test application cannot be: deaf to TERM, and not to INT.
 const SHELL: &str = "drowse-docker-shell:1";
 
-/// The private engine, as one test uses it.
-pub(crate) struct Dockerd {
+/// Which engine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Runtime {
+    Dockerd,
+    Podman,
+    RootlessPodman,
+}
+
+impl Runtime {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dockerd => "dockerd",
+            Self::Podman => "podman",
+            Self::RootlessPodman => "rootless-podman",
+        }
+    }
+
+    /// Where the runner says that it is.
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Dockerd => "DROWSE_TEST_DOCKER",
+            Self::Podman => "DROWSE_TEST_PODMAN",
+            Self::RootlessPodman => "DROWSE_TEST_ROOTLESS_PODMAN",
+        }
+    }
+}
+
+/// A private engine, behind a relay, as one test uses it.
+pub(crate) struct RealEngine {
+    runtime: Runtime,
     pub(crate) api: Api,
     /// Before the engine's socket; unused by whoever goes another way.
     pub(crate) relay: Relay,
@@ -52,47 +80,42 @@ pub(crate) enum Way {
     Ssh(Sshd),
 }
 
-impl Dockerd {
-    pub(crate) async fn new() -> Self {
-        Self::with_options(DockerOptions::new()).await
+impl RealEngine {
+    pub(crate) async fn dockerd() -> Self {
+        Self::with_options(Runtime::Dockerd, DockerOptions::new()).await
     }
 
-    pub(crate) async fn with_options(options: DockerOptions) -> Self {
-        let (api, folder) = prepare().await;
-        let relay = Relay::new(folder.path(), &api.socket);
-        let location = relay.socket.to_str().unwrap().into();
-        Self::by(Way::Socket, location, api, relay, folder, options)
+    pub(crate) async fn podman() -> Self {
+        Self::with_options(Runtime::Podman, DockerOptions::new()).await
+    }
+
+    pub(crate) async fn with_options(runtime: Runtime, options: DockerOptions) -> Self {
+        let ground = prepare(runtime).await;
+        let location = ground.relay.socket.to_str().unwrap().into();
+        Self::by(Way::Socket, location, ground, options)
     }
 
     #[cfg(feature = "tls")]
     pub(crate) async fn by_tls() -> Self {
-        let (api, folder) = prepare().await;
-        let relay = Relay::new(folder.path(), &api.socket);
+        let ground = prepare(Runtime::Dockerd).await;
         let link = Link::to(tls_address()).await;
         let url = format!("tcp://{}", link.address);
         let location = Location::new(url).with_tls(Files(&tls_folder()).named());
-        Self::by(Way::Tls(link), location, api, relay, folder, DockerOptions::new())
+        Self::by(Way::Tls(link), location, ground, DockerOptions::new())
     }
 
     #[cfg(feature = "ssh")]
     pub(crate) async fn by_ssh() -> Self {
-        let (api, folder) = prepare().await;
-        let relay = Relay::new(folder.path(), &api.socket);
+        let ground = prepare(Runtime::Dockerd).await;
         let sshd = Sshd::new().await;
-        let location = sshd.location(&relay.socket);
-        Self::by(Way::Ssh(sshd), location, api, relay, folder, DockerOptions::new())
+        let location = sshd.location(&ground.relay.socket);
+        Self::by(Way::Ssh(sshd), location, ground, DockerOptions::new())
     }
 
-    fn by(
-        way: Way,
-        location: Location,
-        api: Api,
-        relay: Relay,
-        folder: TempDir,
-        options: DockerOptions,
-    ) -> Self {
-        let engine = Arc::new(DockerEngine::connect("dockerd", location, options).unwrap());
-        Self { api, relay, way, engine, made: Mutex::default(), _folder: folder }
+    fn by(way: Way, location: Location, ground: Ground, options: DockerOptions) -> Self {
+        let Ground { runtime, api, relay, folder } = ground;
+        let engine = Arc::new(DockerEngine::connect(runtime.name(), location, options).unwrap());
+        Self { runtime, api, relay, way, engine, made: Mutex::default(), _folder: folder }
     }
 
     #[cfg(feature = "ssh")]
@@ -134,35 +157,49 @@ impl Dockerd {
     }
 }
 
-async fn prepare() -> (Api, TempDir) {
+/// What there is before anything is connected to the engine.
+struct Ground {
+    runtime: Runtime,
+    api: Api,
+    relay: Relay,
+    folder: TempDir,
+}
+
+async fn prepare(runtime: Runtime) -> Ground {
     // `RUST_LOG=debug` shows each call and event of a test that fails.
     _ = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
         .with_test_writer()
         .try_init();
-    let (api, folder) = (Api::of_environment(), tempfile::tempdir().unwrap());
-    make_shell_image(&api, folder.path()).await;
-    (api, folder)
+    let (api, folder) = (Api::of(runtime.variable()), tempfile::tempdir().unwrap());
+    let relay = Relay::new(folder.path(), &api.socket);
+    make_shell_image(runtime, &api, folder.path()).await;
+    Ground { runtime, api, relay, folder }
+}
+
+pub(crate) fn patience() -> Deadline {
+    Deadline::after(PATIENCE)
 }
 
 /// Once for all tests of this process: the engine takes the same image again without harm.
-async fn make_shell_image(api: &Api, folder: &Path) {
-    static MADE: OnceCell<()> = OnceCell::const_new();
-    MADE.get_or_init(async || {
-        let root = folder.join("root");
-        std::fs::create_dir_all(root.join("bin")).unwrap();
-        let busybox =
-            ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
-        std::fs::copy(busybox.expect("busybox-static is installed"), root.join("bin/busybox"))
-            .unwrap();
-        for applet in ["sh", "sleep"] {
-            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
-        }
-        let tar = Command::new("tar").arg("-C").arg(&root).args(["-c", "."]).output();
-        let path = "/images/create?fromSrc=-&repo=drowse-docker-shell&tag=1";
-        api.must("POST", path, &tar.await.unwrap().stdout).await;
-    })
-    .await;
+async fn make_shell_image(runtime: Runtime, api: &Api, folder: &Path) {
+    static MADE: [OnceCell<()>; 3] = [const { OnceCell::const_new() }; 3];
+    MADE[runtime as usize]
+        .get_or_init(async || {
+            let root = folder.join("root");
+            std::fs::create_dir_all(root.join("bin")).unwrap();
+            let busybox =
+                ["/bin/busybox", "/usr/bin/busybox"].iter().find(|path| Path::new(path).exists());
+            std::fs::copy(busybox.expect("busybox-static is installed"), root.join("bin/busybox"))
+                .unwrap();
+            for applet in ["sh", "sleep"] {
+                std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+            }
+            let tar = Command::new("tar").arg("-C").arg(&root).args(["-c", "."]).output();
+            let path = "/images/create?fromSrc=-&repo=drowse-docker-shell:1";
+            api.must("POST", path, &tar.await.unwrap().stdout).await;
+        })
+        .await;
 }
 
 /// Where the engine listens with TLS.
@@ -208,7 +245,7 @@ fn word(reference: &Reference) -> &str {
 }
 
 #[async_trait]
-impl Fixture for Dockerd {
+impl Fixture for RealEngine {
     fn engine(&self) -> Arc<dyn Engine> {
         self.engine.clone()
     }
@@ -219,6 +256,20 @@ impl Fixture for Dockerd {
 
     async fn serving(&self, reference: &Reference) {
         self.written(word(reference), "ready").await;
+    }
+
+    /// Podman tells nothing before the end.
+    async fn sees_stop_begin(&self, reference: &Reference) -> bool {
+        if matches!(self.runtime, Runtime::Dockerd) {
+            return false;
+        }
+        let begun = async {
+            while self.api.inspect(word(reference)).await["State"]["Status"] != "stopping" {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, begun).await.expect("the stop begins");
+        true
     }
 
     async fn remove(&self, reference: &Reference) {

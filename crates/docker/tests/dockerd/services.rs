@@ -5,8 +5,8 @@ use drowse_provider::{
 };
 use serde_json::{Value, json};
 
-use super::facts::{patience, until, until_synced};
-use crate::fixture::{Dockerd, testapp};
+use super::facts::{until, until_synced};
+use crate::fixture::{RealEngine, patience, testapp};
 
 /// As compose makes a container of a service, with further labels.
 fn member(project: &str, number: &str, more: &[(&str, &str)]) -> Value {
@@ -29,7 +29,7 @@ fn service(project: &str) -> Reference {
 
 #[tokio::test]
 async fn a_service_is_followed_from_one_container_to_the_next() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let project = dockerd.name();
     let web = dockerd.engine.provider(&service(&project)).unwrap();
     let mut watch = web.watch();
@@ -66,7 +66,7 @@ async fn a_service_is_followed_from_one_container_to_the_next() {
 
 #[tokio::test]
 async fn a_service_with_several_containers_is_refused_and_a_one_off_is_none() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let project = dockerd.name();
     let web = dockerd.engine.provider(&service(&project)).unwrap();
     let one_off = member(&project, "1", &[("com.docker.compose.oneoff", "True")]);

@@ -10,12 +10,12 @@ use drowse_provider::{
 use futures::StreamExt as _;
 
 use crate::{
-    fixture::{Dockerd, testapp},
+    fixture::{RealEngine, testapp},
     sshd::Sshd,
 };
 
 mod contract {
-    drowse_provider::contract_tests!(crate::fixture::Dockerd::by_ssh());
+    drowse_provider::contract_tests!(crate::fixture::RealEngine::by_ssh());
 }
 
 fn patience() -> Deadline {
@@ -61,7 +61,7 @@ fn forwarding(to: &Path) -> BTreeSet<u32> {
 
 #[tokio::test]
 async fn one_connection_serves_any_number_of_calls_orders_and_watches() {
-    let dockerd = Dockerd::by_ssh().await;
+    let dockerd = RealEngine::by_ssh().await;
     let mut names = Vec::new();
     for _ in 0..3 {
         names.push(dockerd.make(&testapp(&[])).await);
@@ -89,7 +89,7 @@ async fn one_connection_serves_any_number_of_calls_orders_and_watches() {
 
 #[tokio::test]
 async fn a_handle_that_is_dropped_leaves_no_process() {
-    let dockerd = Dockerd::by_ssh().await;
+    let dockerd = RealEngine::by_ssh().await;
     dockerd.engine.list(patience()).await.unwrap();
     let socket = dockerd.relay.socket.clone();
     assert_eq!(forwarding(&socket).len(), 1);
@@ -99,7 +99,7 @@ async fn a_handle_that_is_dropped_leaves_no_process() {
 
 #[tokio::test]
 async fn a_connection_that_broke_is_made_again_and_what_happened_meanwhile_is_told() {
-    let dockerd = Dockerd::by_ssh().await;
+    let dockerd = RealEngine::by_ssh().await;
     let name = dockerd.make(&testapp(&[])).await;
     let provider = dockerd.provider(&name);
     let mut watch = provider.watch();
@@ -125,7 +125,7 @@ async fn a_connection_that_broke_is_made_again_and_what_happened_meanwhile_is_to
 }
 
 /// What is told while it is down, once the end of the last connection was noticed.
-async fn down(dockerd: &Dockerd) -> String {
+async fn down(dockerd: &RealEngine) -> String {
     let wait = async {
         loop {
             if let Err(error) = dockerd.engine.list(patience()).await
@@ -166,7 +166,7 @@ async fn a_socket_that_is_not_there_or_forbidden_is_told() {
     insta::assert_snapshot!(refusal(&missing).await, @"unavailable: ssh reaches `127.0.0.1`, and sshd there cannot open `/no/such/docker.sock`: start the engine, or correct the socket's path in the URL; let `root` open it (the group `docker`); or let sshd forward to it (`AllowStreamLocalForwarding`, and no `restrict` at the key)");
     assert_eq!((sshd.made(), sshd.open()), (1, 1), "the connection stays");
 
-    let dockerd = Dockerd::by_ssh().await;
+    let dockerd = RealEngine::by_ssh().await;
     dockerd.sshd().restrict();
     let error = dockerd.engine.list(patience()).await.unwrap_err();
     assert!(told(&error).contains("no `restrict` at the key"), "{error}");
@@ -202,7 +202,7 @@ async fn many_who_ask_in_vain_are_one_attempt() {
 
 #[tokio::test]
 async fn the_users_configuration_counts_but_not_against_what_is_needed() {
-    let dockerd = Dockerd::by_ssh().await;
+    let dockerd = RealEngine::by_ssh().await;
     let sshd = dockerd.sshd();
     let files = sshd.files().with_config(sshd.write_alias());
     let location = Location::new(format!("ssh://nas{}", dockerd.relay.socket.display()));

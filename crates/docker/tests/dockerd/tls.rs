@@ -10,11 +10,11 @@ use tempfile::TempDir;
 
 use crate::{
     certificates::{Authority, Files},
-    fixture::{Dockerd, Way, testapp, tls_address, tls_folder},
+    fixture::{RealEngine, Way, testapp, tls_address, tls_folder},
 };
 
 mod contract {
-    drowse_provider::contract_tests!(crate::fixture::Dockerd::by_tls());
+    drowse_provider::contract_tests!(crate::fixture::RealEngine::by_tls());
 }
 
 fn patience() -> Deadline {
@@ -43,7 +43,7 @@ fn told(error: &Error, folder: &TempDir) -> String {
 /// The engine says so only after the handshake: to a read, to an order and to a watch alike.
 #[tokio::test]
 async fn a_certificate_that_the_engine_refuses_is_told_as_such() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let name = dockerd.make(&testapp(&[])).await;
     let folder = copied();
     Files(folder.path()).client(&Authority::new("stranger").client());
@@ -91,7 +91,7 @@ async fn without_files_the_engine_says_that_it_expects_tls() {
 
 #[tokio::test]
 async fn row_51_certificates_that_are_renewed_are_used_from_then_on() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let name = dockerd.make(&testapp(&[])).await;
     let (old, new) = (Authority::new("stranger").client(), copied());
     let folder = copied();
@@ -117,7 +117,7 @@ async fn row_51_certificates_that_are_renewed_are_used_from_then_on() {
 
 #[tokio::test]
 async fn connections_for_reads_are_used_again() {
-    let dockerd = Dockerd::by_tls().await;
+    let dockerd = RealEngine::by_tls().await;
     let Way::Tls(link) = &dockerd.way else { panic!() };
     for _ in 0..20 {
         dockerd.engine.list(patience()).await.unwrap();

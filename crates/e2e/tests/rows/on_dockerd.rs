@@ -9,6 +9,7 @@ mod outside;
 mod passive;
 mod refused;
 mod round;
+mod socket_proxy;
 mod starting;
 mod stopping;
 mod updates;

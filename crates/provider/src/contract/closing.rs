@@ -14,7 +14,8 @@ pub(super) async fn close_ends_an_operation_in_flight(fixture: &dyn Fixture) {
     let options = StopOptions::new().with_timeout(PATIENCE * 8);
     let stop = subject.provider.stop(&options, Deadline::after(PATIENCE * 10));
     let close = async {
-        if fixture.engine().capabilities().signals.is_supported() {
+        let was_seen = fixture.sees_stop_begin(&subject.reference).await;
+        if !was_seen && fixture.engine().capabilities().signals.is_supported() {
             let is_kill = |action: &EventAction| matches!(action, EventAction::Kill(_));
             watching.event("the stop's signal", is_kill).await;
         }

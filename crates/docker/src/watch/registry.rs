@@ -14,6 +14,7 @@ pub(super) use self::watched::After;
 use self::watched::{Reading, Verdict, Watched};
 use super::{event::changes_state, mailbox::Mailbox};
 use crate::{
+    details::network_mode_of,
     state::status_of,
     target::Target,
     wire::{Inspected, Listed},
@@ -186,7 +187,10 @@ impl Registry {
     pub(super) fn event(&self, event: &Event, nanoseconds: i64) -> Vec<Target> {
         let mut state = self.state();
         let mut settling = Vec::new();
-        for target in state.concerned(event) {
+        // Whoever watches one container is told of its runs; its networks come and go with them.
+        let is_of_a_run = event.action != EventAction::Network;
+        let concerned = if is_of_a_run { state.concerned(event) } else { HashSet::new() };
+        for target in concerned {
             let Some(watched) = state.watched.get(&target) else { continue };
             let run = watched.run_at(&event.actor.id, i128::from(nanoseconds));
             let told = event.clone().of_run(run);
@@ -441,5 +445,8 @@ impl State {
 
 pub(crate) fn summary_of(line: &Listed) -> Summary {
     let name = line.names[0].as_str();
+    let mode = network_mode_of(&line.host_config.network_mode);
+    let networks = line.network_settings.networks.keys().cloned().collect();
     Summary::new(line.id.as_str(), name, line.labels.clone(), status_of(&line.state))
+        .with_networks(mode, networks)
 }

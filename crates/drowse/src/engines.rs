@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use drowse_docker::{DockerEngine, DockerOptions, docker_host};
+use drowse_gateway::{Standpoint, Vantage};
 use drowse_process::{ProcessEngine, ProcessSpec};
 use drowse_provider::{Engine, Error, Port, Reference};
 use drowse_watcher::OrderSlots;
@@ -28,6 +29,8 @@ pub(crate) struct Configured {
     /// What it is reached by: what its lock is about.
     pub(crate) endpoint: String,
     pub(crate) slots: OrderSlots,
+    /// From where its containers are dialled; kept true by whoever reads the engine.
+    pub(crate) standpoint: Standpoint,
     /// What the file's workloads name on it.
     pub(crate) wanted: Arc<[Reference]>,
 }
@@ -75,7 +78,8 @@ impl Engines {
     pub(crate) fn of(engine: Arc<dyn Engine>) -> Self {
         let endpoint = "unix:///run/test.sock".to_owned();
         let slots = OrderSlots::default();
-        let list = vec![Configured { engine, endpoint, slots, wanted: Arc::new([]) }];
+        let standpoint = Vantage::Host.into();
+        let list = vec![Configured { engine, endpoint, slots, standpoint, wanted: Arc::new([]) }];
         Self { list, processes: None, process_slots: OrderSlots::default() }
     }
 
@@ -92,6 +96,12 @@ impl Engines {
         }
         let configured = self.list.iter().find(|configured| configured.engine.name() == name)?;
         Some((configured.engine.clone(), configured.slots.clone()))
+    }
+
+    /// From where the containers of this engine are dialled.
+    pub(crate) fn standpoint(&self, name: &str) -> Standpoint {
+        let configured = self.list.iter().find(|configured| configured.engine.name() == name);
+        configured.map_or_else(|| Vantage::Host.into(), |found| found.standpoint.clone())
     }
 
     /// How the engine of a planned workload names its container. A process is defined by the way.
@@ -166,6 +176,7 @@ fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, Error> 
         engine: Arc::new(engine),
         endpoint: one_spelling(&endpoint),
         slots: OrderSlots::default(),
+        standpoint: Vantage::Host.into(),
         wanted: wanted.collect(),
     })
 }

@@ -33,7 +33,8 @@ fn labelled(engine: &ScriptedEngine, name: &str) -> ScriptedContainer {
 fn begin(engine: ScriptedEngine, wanted: &[Reference]) -> Followed {
     let sender = Arc::new(watch::Sender::new(Inventory::new()));
     let inventory = sender.subscribe();
-    let task = tokio::spawn(follow(Arc::new(engine.clone()), wanted.into(), sender));
+    let task =
+        tokio::spawn(follow(Arc::new(engine.clone()), wanted.into(), Arc::default(), sender));
     Followed { engine, inventory, task }
 }
 
@@ -141,7 +142,7 @@ async fn a_read_that_began_before_a_rename_is_not_believed() {
     let web = labelled(&engine, "web");
     let Reference::Id(id) = web.id() else { panic!() };
     let inventory = Arc::new(watch::Sender::new(Inventory::new()));
-    let mut follower = Follower::new(Arc::new(engine), Arc::new([]), inventory);
+    let mut follower = Follower::new(Arc::new(engine), Arc::new([]), Arc::default(), inventory);
     let mut reads = FuturesUnordered::new();
     follower.to_read.insert(id.clone());
     follower.begin_reads(&mut reads);

@@ -6,7 +6,7 @@ use drowse_watcher::{Lease, PhaseName};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::{discovery, plan::EngineView};
+use crate::discovery;
 
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -68,7 +68,12 @@ impl Supervised {
         let wanted = Arc::new([]);
         let tasks = [
             tokio::spawn(supervisor.run(inventory.subscribe(), end.clone())),
-            tokio::spawn(discovery::follow(Arc::new(engine.clone()), wanted, inventory)),
+            tokio::spawn(discovery::follow(
+                Arc::new(engine.clone()),
+                wanted,
+                Arc::default(),
+                inventory,
+            )),
         ];
         Self { engine, front, view, tasks, _end: end }
     }

@@ -6,8 +6,10 @@ use std::{
     time::Duration,
 };
 
+use drowse_gateway::Vantage;
 use drowse_provider::{
-    Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event, EventAction, Reference, Summary,
+    Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event, EventAction, Reach, Reference,
+    Summary,
 };
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::watch, time::Instant};
@@ -16,7 +18,7 @@ use tracing::{debug, info, warn};
 use crate::{
     labels,
     plan::{Crowds, EngineView, Inventory, is_named},
-    whereabouts::{Here, Whereabouts},
+    whereabouts::{Here, NAME_VARIABLE, Whereabouts},
 };
 
 /// A container that went is believed gone after this time: updaters remove one and make it again,
@@ -103,7 +105,7 @@ pub(crate) async fn read_once(
 fn crowds(list: &[Summary], wanted: &[Reference], whereabouts: &Whereabouts) -> Crowds {
     Crowds::of(list.iter().filter(|one| {
         one.status.is_alive()
-            && !whereabouts.may_be(&one.id)
+            && !whereabouts.may_be(&one.id, &one.name)
             && !is_relevant(&one.id, &one.name, &one.labels, wanted)
     }))
 }
@@ -293,17 +295,7 @@ impl Follower {
         match outcome {
             Ok(here) => {
                 if self.here.as_ref() != Some(&here) {
-                    let own = here.own.as_ref();
-                    info!(
-                        engine = self.engine.name(),
-                        container = own.map(|own| own.name.as_str()),
-                        networks = own.map(|own| own.networks.join(", ")),
-                        "{}",
-                        match &own {
-                            Some(_) => "drowse runs in a container of this engine",
-                            None => "drowse runs in a container that this engine does not know",
-                        }
-                    );
+                    self.tell_where(&here);
                 }
                 self.here = Some(here);
             }
@@ -312,6 +304,24 @@ impl Follower {
                 debug!(engine = self.engine.name(), error, "cannot find drowse's own container");
                 self.locate_at = Some(Instant::now() + READ_AGAIN);
             }
+        }
+    }
+
+    fn tell_where(&self, here: &Here) {
+        match (&here.own, &here.vantage) {
+            (Some(own), _) => info!(
+                engine = self.engine.name(),
+                container = own.name,
+                networks = own.networks.join(", "),
+                "drowse runs in this container"
+            ),
+            (None, Vantage::Apart) if !matches!(self.engine.reach(), Reach::Remote(_)) => warn!(
+                engine = self.engine.name(),
+                "drowse runs in a container that this engine does not know, from where none of its \
+                 containers can be reached; if it is one of this engine's, set `{NAME_VARIABLE}` to \
+                 its name"
+            ),
+            (None, _) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where drowse itself runs: in a container or not, in which, and what each engine knows of it.
 
-use std::{fs, sync::Arc};
+use std::{env, fs, sync::Arc};
 
 use drowse_gateway::Vantage;
 use drowse_provider::{
@@ -12,13 +12,26 @@ use drowse_provider::{
 const ID: usize = 64;
 const SHORT_ID: usize = 12;
 
+/// Names drowse's own container, where it cannot be found out for certain.
+pub(crate) const NAME_VARIABLE: &str = "DROWSE_CONTAINER";
+
 /// What the kernel tells of the container that this process runs in. None of it is certain: another
 /// engine's container may be around the engine, too. So each engine is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Whereabouts {
-    /// Ids, whole ones or the beginning of one, the most certain first. Empty: in no container.
-    candidates: Vec<String>,
+    /// The most certain first. Empty: in no container.
+    candidates: Vec<Candidate>,
     host_name: String,
+}
+
+/// A container that this process may run in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Candidate {
+    /// An id, or the beginning of one, or as the user says.
+    reference: Reference,
+    /// Mounts and host name are those of the container whose network this one lives in, if it lives
+    /// in another one's.
+    may_be_holder: bool,
 }
 
 /// drowse itself, as one engine has it.
@@ -35,6 +48,8 @@ pub(crate) struct Here {
 pub(crate) struct Own {
     pub(crate) id: String,
     pub(crate) name: String,
+    /// Whether drowse may run in another one instead, which lives in the network of this one.
+    pub(crate) may_be_holder: bool,
     /// Id and name of the container whose network it lives in.
     pub(crate) holder: Option<(String, String)>,
     /// How the ports of the network that it lives in are published.
@@ -49,20 +64,32 @@ impl Whereabouts {
         let read = |path| fs::read_to_string(path).unwrap_or_default();
         let system = rustix::system::uname();
         let host_name = system.nodename().to_string_lossy();
-        Self::from_texts(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), &host_name)
+        let mut whereabouts =
+            Self::from_texts(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), &host_name);
+        if let Some(name) = env::var(NAME_VARIABLE).ok().filter(|name| !name.is_empty()) {
+            let named = Candidate { reference: Reference::Name(name), may_be_holder: false };
+            whereabouts.candidates.insert(0, named);
+        }
+        whereabouts
     }
 
     fn from_texts(mountinfo: &str, cgroup: &str, host_name: &str) -> Self {
         let mounts = mountinfo.lines().filter_map(of_mount);
         let groups = cgroup.lines().filter_map(of_control_group);
         let is_short_id = host_name.len() == SHORT_ID && is_hexadecimal(host_name);
-        let mut candidates: Vec<String> = Vec::new();
-        for id in mounts.chain(groups).chain(is_short_id.then_some(host_name)) {
-            if !candidates.iter().any(|known| known.starts_with(id)) {
-                candidates.push(id.to_owned());
+        let groups = groups.map(|id| (id, false));
+        let others = mounts.chain(is_short_id.then_some(host_name)).map(|id| (id, true));
+        let mut ids: Vec<(&str, bool)> = Vec::new();
+        for (id, may_be_holder) in groups.chain(others) {
+            if !ids.iter().any(|(known, _)| known.starts_with(id)) {
+                ids.push((id, may_be_holder));
             }
         }
-        Self { candidates, host_name: host_name.to_owned() }
+        let candidates = ids.into_iter().map(|(id, may_be_holder)| Candidate {
+            reference: Reference::Id(id.to_owned()),
+            may_be_holder,
+        });
+        Self { candidates: candidates.collect(), host_name: host_name.to_owned() }
     }
 
     /// Whether it runs in a container, as far as anything tells.
@@ -71,8 +98,12 @@ impl Whereabouts {
     }
 
     /// Whether the container of this id may be drowse's own.
-    pub(crate) fn may_be(&self, id: &str) -> bool {
-        self.candidates.iter().any(|candidate| id.starts_with(candidate))
+    pub(crate) fn may_be(&self, id: &str, name: &str) -> bool {
+        self.candidates.iter().any(|candidate| match &candidate.reference {
+            Reference::Id(beginning) => id.starts_with(beginning),
+            Reference::Name(its) => name == its,
+            _ => false,
+        })
     }
 
     /// Asks an engine which of its containers this is. Reads, and nothing else.
@@ -85,12 +116,12 @@ impl Whereabouts {
         deadline: Deadline,
     ) -> Result<Here, Error> {
         for candidate in &self.candidates {
-            let provider = engine.provider(&Reference::Id(candidate.clone()))?;
+            let provider = engine.provider(&candidate.reference)?;
             match provider.inspect(deadline).await {
                 Ok(details) if details.observation.status.is_alive() => {
                     return Ok(Here {
                         vantage: Vantage::inside(&details),
-                        own: Some(Arc::new(Own::of(details))),
+                        own: Some(Arc::new(Own::of(details, candidate.may_be_holder))),
                     });
                 }
                 Ok(_) => {}
@@ -109,7 +140,7 @@ impl Whereabouts {
 }
 
 impl Own {
-    fn of(details: Details) -> Self {
+    fn of(details: Details, may_be_holder: bool) -> Self {
         let Details { id, name, network_mode, holder, networks, published, .. } = details;
         let (holder, published) = match (network_mode, holder) {
             (NetworkMode::Container(_), Some(holder)) => {
@@ -119,7 +150,7 @@ impl Own {
             _ => (None, published),
         };
         let networks = networks.into_iter().map(|network| network.name).collect();
-        Self { id, name, holder, published, networks }
+        Self { id, name, may_be_holder, holder, published, networks }
     }
 }
 

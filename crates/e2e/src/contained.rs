@@ -161,9 +161,10 @@ impl Contained {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        match tokio::time::timeout(DEADLINE * 2, asking).await {
-            Ok(answer) => answer,
-            Err(_) => panic!("{host} is not answered with {status}:\n{}", self.log().await),
+        if let Ok(answer) = tokio::time::timeout(DEADLINE * 2, asking).await {
+            answer
+        } else {
+            panic!("{host} is not answered with {status}:\n{}", self.log().await)
         }
     }
 }

@@ -65,6 +65,13 @@ impl ContainerSpec {
         self
     }
 
+    /// Exposes nothing: in another container's network it may not.
+    #[must_use]
+    pub fn exposing_nothing(mut self) -> Self {
+        self.exposed.clear();
+        self
+    }
+
     /// Publishes a TCP port at 127.0.0.1, at a port of the engine's choice; see
     /// [`TestContainer::published`].
     #[must_use]

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use http::Method;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
@@ -48,13 +49,16 @@ impl SecondEngine {
         let folder = scratch_folder();
         let namespaces = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
-            .args(["--", "sleep", "infinity"])
+            // A shell buries orphans: an engine that is started again must not find the last one's
+            // containerd, dead and unburied, and take it for alive.
+            .args(["--", "sh", "-c", "while :; do sleep 1000; done"])
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("unshare to run");
         let parent = namespaces.id().expect("unshare to run");
-        let first_process = eventually(DEADLINE, "the namespaces", || first_child(parent)).await;
+        let first_process =
+            eventually(DEADLINE, "the namespaces", || async { first_child(parent, "sh") }).await;
         let mut second = Self {
             engine: Dockerd::at(folder.path().join("docker.sock")),
             folder,
@@ -94,8 +98,14 @@ impl SecondEngine {
     /// SIGKILL for the engine. Its containers go on, as they do without live-restore when an engine
     /// dies and is not told to end.
     pub async fn kill(&mut self) {
-        let mut dockerd = self.dockerd.take().expect("the second engine to run");
-        dockerd.kill().await.expect("the second engine to be killed");
+        // nsenter has to have a child of its own in the namespace, and ends with it.
+        let mut nsenter = self.dockerd.take().expect("the second engine to run");
+        let nsenter_id = nsenter.id().expect("the second engine to run");
+        let dockerd =
+            eventually(DEADLINE, "its process", || async { first_child(nsenter_id, "dockerd") });
+        let dockerd = Pid::from_raw(dockerd.await.cast_signed());
+        kill_process(dockerd.expect("a process"), Signal::KILL).expect("it to be killed");
+        within(DEADLINE, "its end", nsenter.wait()).await.expect("its end");
     }
 
     /// Starts it again, on the same data.
@@ -136,7 +146,7 @@ impl SecondEngine {
         let flag = |name: &str, file: &str| format!("--{name}={}", folder.join(file).display());
         let child = Command::new("nsenter")
             .args(["--target", &self.first_process.to_string()])
-            .args(["--net", "--mount", "--pid", "--no-fork", "--"])
+            .args(["--net", "--mount", "--pid", "--"])
             .arg("dockerd")
             .args([flag("config-file", "daemon.json"), flag("data-root", "data")])
             .args([flag("exec-root", "exec"), flag("pidfile", "docker.pid")])
@@ -191,13 +201,13 @@ fn sandbox() -> String {
     scratch.expect("the sandbox's folder").to_string_lossy().into_owned()
 }
 
-async fn first_child(parent: u32) -> Option<u32> {
+/// The first child of a process, once it is this program: from then on its namespaces are whole.
+fn first_child(parent: u32, program: &str) -> Option<u32> {
     let children = format!("/proc/{parent}/task/{parent}/children");
     let children = std::fs::read_to_string(children).ok()?;
     let child = children.split_whitespace().next()?.parse().ok()?;
-    // Only once it is that program, its namespaces are whole.
     let name = std::fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
-    (name.trim() == "sleep").then_some(child)
+    (name.trim() == program).then_some(child)
 }
 
 async fn run(command: &[&str]) {

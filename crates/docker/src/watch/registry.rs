@@ -205,6 +205,7 @@ impl Registry {
                 settling.push(target);
             }
         }
+        state.tell_guests(event);
         match &mut state.held {
             Some(held) if held.len() < HELD_MAX => held.push(event.clone()),
             Some(_) => state.is_list_wanted = true,
@@ -395,6 +396,23 @@ impl State {
             }
         }
         concerned
+    }
+
+    /// Tells those who watch a container that lives in the network of another one what becomes of
+    /// that one's: it can no longer be reached where it was, or elsewhere from now on. What runs in it
+    /// goes on all the same: only a read tells.
+    fn tell_guests(&self, event: &Event) {
+        let action = match event.action {
+            EventAction::Die(_) => EventAction::Die(None),
+            EventAction::Start => EventAction::Update,
+            _ => return,
+        };
+        let lives_there =
+            |watched: &&Watched| watched.holder.as_deref() == Some(event.actor.id.as_str());
+        for guest in self.watched.values().filter(lives_there) {
+            let told = Event::container(event.actor.clone(), action.clone(), event.time);
+            guest.watches.iter().for_each(|mailbox| mailbox.hint(WatchItem::Event(told.clone())));
+        }
     }
 
     fn tell_all(&self, event: &Event) {

@@ -209,6 +209,46 @@ async fn a_network_of_ones_own_has_its_driver() {
 }
 
 #[tokio::test]
+async fn what_lives_in_anothers_network_is_told_with_that_one() {
+    let dockerd = Dockerd::new().await;
+    let mut definition = testapp(&["PORT=81"]);
+    definition["ExposedPorts"] = json!({"80/tcp": {}});
+    definition["HostConfig"] =
+        json!({"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}});
+    let holder = dockerd.make(&definition).await;
+    dockerd.api.post(&holder, "start").await;
+    let mut guest = testapp(&["PORT=80"]);
+    guest["HostConfig"] = json!({"NetworkMode": format!("container:{holder}")});
+    let guest = dockerd.make(&guest).await;
+    let provider = dockerd.provider(&guest);
+    provider.start(patience()).await.unwrap();
+
+    let details = provider.inspect(patience()).await.unwrap();
+    let of_holder = dockerd.provider(&holder).inspect(patience()).await.unwrap();
+    assert!(matches!(details.network_mode, NetworkMode::Container(_)), "{details:?}");
+    let told = details.holder.unwrap();
+    assert_eq!((&told.name, &told.networks), (&holder, &of_holder.networks));
+    assert_eq!(told.published, of_holder.published);
+    let [network] = told.networks.as_slice() else { panic!("{:?}", told.networks) };
+    assert_eq!((network.addresses.len(), network.gateways.len()), (1, 1));
+
+    // Whoever watches the guest is told when it can no longer be reached there.
+    let mut watch = provider.watch();
+    until_synced(&mut watch, |seen| seen.status == ContainerStatus::Running).await;
+    dockerd.api.post(&holder, "kill").await;
+    let died = EventAction::Die(None);
+    until(&mut watch, |item| matches!(item, WatchItem::Event(told) if told.action == died)).await;
+    dockerd.api.post(&holder, "start").await;
+    until(
+        &mut watch,
+        |item| matches!(item, WatchItem::Event(told) if told.action == EventAction::Update),
+    )
+    .await;
+    dockerd.api.remove(&guest).await;
+    dockerd.tear_down().await;
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_there_is_a_failure_with_the_engines_words() {
     let dockerd = Dockerd::new().await;
     let mut definition = testapp(&[]);

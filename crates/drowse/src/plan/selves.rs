@@ -4,15 +4,25 @@
 use std::net::{IpAddr, SocketAddr};
 
 use drowse_gateway::Vantage;
-use drowse_provider::{Details, PublishedPort, Reach, Transport};
+use drowse_provider::{Details, NetworkMode, PublishedPort, Reach, Transport};
 
 use super::EngineView;
-use crate::whereabouts::Here;
+use crate::whereabouts::{Here, NAME_VARIABLE};
 
 /// Notes why this container cannot be a workload, if drowse needs it to run.
 pub(super) fn refuse_our_own(details: &Details, here: &Here, mistakes: &mut Vec<String>) {
     let Some(own) = &here.own else { return };
-    if details.id == own.id {
+    let lives_in_its_network = matches!(
+        &details.network_mode,
+        NetworkMode::Container(holder) if *holder == own.id || *holder == own.name
+    );
+    if own.may_be_holder && lives_in_its_network {
+        mistakes.push(format!(
+            "drowse itself may run in it: it lives in the network of `{}`, and from inside the two \
+             cannot be told apart; set `{NAME_VARIABLE}` to the name of drowse's own container",
+            own.name
+        ));
+    } else if details.id == own.id {
         mistakes.push(
             "drowse itself runs in it: it would stop itself, and nobody would be left to wake it; \
              take its labels off, or take it out of the file"

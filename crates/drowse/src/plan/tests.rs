@@ -279,6 +279,7 @@ fn inside(own: &Details) -> Here {
         own: Some(Arc::new(crate::whereabouts::Own {
             id: own.id.clone(),
             name: own.name.clone(),
+            may_be_holder: false,
             holder: None,
             published: own.published.clone(),
             networks: vec!["proxy".to_owned()],
@@ -311,7 +312,7 @@ fn row_34_the_container_that_drowse_runs_in_is_no_workload() {
     assert_eq!((names(&by_file), names(&by_label)), (vec!["vpn"], vec!["vpn"]));
     let own = here.own.as_mut().map(Arc::make_mut).unwrap();
     own.holder = Some((vpn.id.clone(), "vpn".to_owned()));
-    view.here = here;
+    view.here = here.clone();
     let in_network = make(&Config::without_file(), &Inventory::from([("docker".to_owned(), view)]));
     assert_eq!(names(&in_network), [""; 0]);
     insta::assert_snapshot!([lines(&by_file), lines(&by_label), lines(&in_network)].join("\n--\n"), @r"
@@ -322,6 +323,24 @@ fn row_34_the_container_that_drowse_runs_in_is_no_workload() {
     --
     error: container `drowse` on engine `docker`: drowse itself runs in it: it would stop itself, and nobody would be left to wake it; take its labels off, or take it out of the file
     error: container `vpn` on engine `docker`: drowse itself lives in its network (its container `drowse` has `network_mode: container:…`): without it drowse would be cut off; give drowse a network of its own
+    ");
+}
+
+/// Only the mounts tell, and these are the same for all that live in one network.
+#[test]
+fn row_34_what_may_be_drowses_own_container_is_no_workload_either() {
+    let own = enabled("vpn", 1, &[]);
+    let mut beside = enabled("beside", 1, &[]);
+    beside.network_mode = NetworkMode::Container(own.id.clone());
+    let mut here = inside(&own);
+    here.own.as_mut().map(Arc::make_mut).unwrap().may_be_holder = true;
+    let mut view = engine([own, beside]);
+    view.here = here;
+    let plan = make(&Config::without_file(), &Inventory::from([("docker".to_owned(), view)]));
+    assert_eq!(names(&plan), [""; 0]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `beside` on engine `docker`: drowse itself may run in it: it lives in the network of `vpn`, and from inside the two cannot be told apart; set `DROWSE_CONTAINER` to the name of drowse's own container
+    error: container `vpn` on engine `docker`: drowse itself runs in it: it would stop itself, and nobody would be left to wake it; take its labels off, or take it out of the file
     ");
 }
 

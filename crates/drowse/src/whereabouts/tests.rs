@@ -8,7 +8,9 @@ const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb
 
 fn candidates(mountinfo: &str, cgroup: &str, host_name: &str) -> Vec<String> {
     let text = |text: &str| text.replace("ID-A", A).replace("ID-B", B);
-    Whereabouts::from_texts(&text(mountinfo), &text(cgroup), host_name).candidates
+    let whereabouts = Whereabouts::from_texts(&text(mountinfo), &text(cgroup), host_name);
+    let id = |candidate: &Candidate| candidate.reference.to_string();
+    whereabouts.candidates.iter().map(id).collect()
 }
 
 #[test]
@@ -60,6 +62,13 @@ fn the_host_name_is_the_last_hint() {
     }
 }
 
+/// The files that are mounted are those of the container whose network it lives in.
+#[test]
+fn control_groups_come_before_mounts() {
+    let mountinfo = "1044 1034 8:1 /var/lib/docker/containers/ID-B/hostname /etc/hostname rw - ext4 /dev/sda1 rw";
+    assert_eq!(candidates(mountinfo, "4:memory:/docker/ID-A\n", "web"), [A, B]);
+}
+
 /// The engine's machine itself has mounts of every container.
 #[test]
 fn the_host_is_no_container() {
@@ -72,7 +81,8 @@ fn the_host_is_no_container() {
 }
 
 fn inside(id: &str) -> Whereabouts {
-    Whereabouts { candidates: vec![id.to_owned()], host_name: "0123456789ab".to_owned() }
+    let candidate = Candidate { reference: Reference::Id(id.to_owned()), may_be_holder: true };
+    Whereabouts { candidates: vec![candidate], host_name: "0123456789ab".to_owned() }
 }
 
 fn soon() -> Deadline {

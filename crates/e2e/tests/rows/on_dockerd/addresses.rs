@@ -77,6 +77,32 @@ async fn row_41_nor_when_it_sleeps_while_the_stranger_comes() {
     assert!(answer.text().contains("sleeper"), "{}", answer.text());
 }
 
+/// It runs on when the one ends whose network it lives in, and it is nowhere to be reached then.
+#[tokio::test]
+async fn row_41_nor_where_it_lives_in_anothers_network() {
+    let site = Site::new().await;
+    let network = site.network_numbered("held", 43).await;
+    let holder = site.container("holder").env("PORT", 81).network(network.name()).run().await;
+    let app = site.container("guest").env("NAME", "guest");
+    let app = app.network(&format!("container:{}", holder.name())).exposing_nothing();
+    let app = app.create().await;
+    let workload = Workload::of(&app).idle(NEVER).set("wake_timeout", "3s");
+    let drowse = site.start(&[workload]).await;
+    let first = drowse.get(&app.host(), "/").deadline(DEADLINE).send().await;
+    assert!(first.text().contains("guest"), "{}", first.text());
+    let address = holder.ip_on(network.name()).await;
+    let stranger = site.container("stranger").env("NAME", "stranger");
+    let stranger = stranger.address_on(&network, address).create().await;
+    let (answers, ()) = asked_all_the_time(&drowse, &app.host(), async {
+        holder.kill("KILL").await;
+        stranger.start().await;
+        super::let_pass(Duration::from_secs(1)).await;
+    })
+    .await;
+    assert!(answers.iter().all(|answer| !answer.contains("stranger")), "{answers:?}");
+    assert_eq!(app.state().await.status, "running");
+}
+
 #[tokio::test]
 async fn what_lives_in_anothers_network_is_reached_there() {
     let site = Site::new().await;
@@ -84,8 +110,7 @@ async fn what_lives_in_anothers_network_is_reached_there() {
     let holder = site.container("holder").env("PORT", 81).network(network.name()).run().await;
     let app = site.container("guest").env("NAME", "guest");
     let app = app.network(&format!("container:{}", holder.name()));
-    // In another one's network nothing can be exposed.
-    let app = app.config("ExposedPorts", serde_json::json!({})).create().await;
+    let app = app.exposing_nothing().create().await;
     let drowse = site.start(&[Workload::of(&app).idle("1s")]).await;
     let answer = drowse.get(&app.host(), "/").deadline(DEADLINE).send().await;
     answer.assert_served();
@@ -103,8 +128,7 @@ async fn row_43_a_container_that_wants_drowses_port_is_refused_beforehand() {
     let port = free_port();
     let app = site.container("wants").publish_at(80, ([0, 0, 0, 0], port).into());
     let app = app.label("drowse.enable", "true").label("drowse.host", "wants.test").create().await;
-    let listen = format!("listen: \"127.0.0.1:{port}\"\n");
-    let spec = site.drowse(&[]).config(&format!("{listen}{}", site.config(&[])));
+    let spec = site.drowse_by_labels().config(&format!("listen: \"127.0.0.1:{port}\"\n"));
     let config = spec.config_path().display().to_string();
     let output = spec.command_output(["check", "--config", &config]).await;
     let shown = String::from_utf8_lossy(&output.stderr);

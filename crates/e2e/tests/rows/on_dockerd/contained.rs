@@ -63,12 +63,12 @@ async fn published_on_loopback_only_it_is_an_error_with_the_lines_to_add() {
     assert_eq!(code, 1, "{report}");
     let message = report["problems"][0]["message"].as_str().unwrap();
     let message = message.replace(app.name(), "APP").replace(its.name(), "ITS");
-    insta::assert_snapshot!(message, @"");
+    insta::assert_snapshot!(message, @r#"container `APP` on engine `docker`: route `default`: port 80 cannot be reached from drowse's own container: the two share no network, and it is published on the host's loopback address 127.0.0.1 only; let drowse join its network (`networks: [default, ITS]` for drowse, and below the services `networks: { ITS: { external: true } }`), or publish the port on all addresses (`ports: ["28080:80"]`), or add `address`"#);
 
     // What it says helps: with its network joined, it is served.
     let drowse = site.contained().await.with(|container| container.network(ours.name()));
     let drowse = drowse.start(&[]).await;
-    drowse.logged(&["not managed", app.name(), "its own container", its.name()]).await;
+    drowse.logged(&["not managed", app.name(), "own container", its.name()]).await;
     its.connect(drowse.container()).await;
     drowse.answers(ours.name(), "local.test", 200).await.assert_served();
 }

@@ -30,8 +30,11 @@ async fn row_42_bridge_addresses_of_another_machine_are_never_dialled() {
     let network_here = site.network_numbered("here", 77).await;
     let here = site.container("here").env("NAME", "a-stranger");
     let _here = here.address_on(&network_here, address).run().await;
-    let stranger = drowse_e2e::http::get(SocketAddr::new(address, 80), "/");
-    assert!(stranger.send().await.text().contains("a-stranger"));
+    eventually(DEADLINE, "the stranger to answer", || async {
+        let asked = drowse_e2e::http::get(SocketAddr::new(address, 80), "/").try_send().await;
+        asked.ok()?.text().contains("a-stranger").then_some(())
+    })
+    .await;
 
     let second = SecondEngine::start().await;
     let network_there = second.network_numbered("there", 77).await;

@@ -203,6 +203,27 @@ async fn a_network_of_ones_own_has_its_driver() {
     let name = dockerd.make(&definition).await;
     let details = dockerd.provider(&name).inspect(patience()).await.unwrap();
     assert_eq!(details.networks[0].driver.as_deref(), Some("bridge"));
+
+    // That a container is attached to it is told to those who follow the whole engine.
+    let other = dockerd.make(&testapp(&[])).await;
+    let other = dockerd.api.inspect(&other).await["Id"].as_str().unwrap().to_owned();
+    dockerd.api.post(&other, "start").await;
+    let mut all = dockerd.engine.events();
+    lists(&mut all, 1).await;
+    let body = json!({"Container": other}).to_string();
+    dockerd.api.must("POST", &format!("/networks/{network}/connect"), body.as_bytes()).await;
+    let told = all.filter(|item| {
+        ready(matches!(item, Ok(EngineItem::Event(told))
+            if told.action == EventAction::Network && told.actor.id == other))
+    });
+    let told = tokio::time::timeout(PATIENCE, std::pin::pin!(told).next()).await;
+    assert!(told.unwrap().is_some());
+    let list = dockerd.engine.list(patience()).await.unwrap();
+    let line = list.iter().find(|line| line.id == other).unwrap();
+    let mut networks = ["bridge".to_owned(), network.clone()];
+    networks.sort();
+    assert_eq!(line.networks, networks);
+    dockerd.api.remove(&other).await;
     dockerd.api.remove(&name).await;
     dockerd.api.must("DELETE", &format!("/networks/{network}"), b"").await;
     dockerd.tear_down().await;

@@ -86,7 +86,8 @@ pub(crate) fn build() -> anyhow::Result<()> {
     cargo::run(cargo::cargo(["test", "--no-run"]).args(SCOPE))?;
     // The test targets are named again so that the programs are built from the same features.
     cargo::run(cargo::cargo(["build", "--bins", "--tests"]).args(SCOPE))?;
-    testapp::build()
+    testapp::build()?;
+    testapp::build_drowse()
 }
 
 /// Runs the tests beside these engines. Those that need another are skipped, and counted.
@@ -134,7 +135,8 @@ fn cargo_test(options: &Options, arguments: &[&str]) -> anyhow::Result<Command> 
         .args(arguments)
         .env("RUST_TEST_THREADS", test_threads())
         .env("DROWSE_BIN", cargo::target_dir()?.join("debug/drowse"))
-        .env("DROWSE_TESTAPP", testapp::path()?);
+        .env("DROWSE_TESTAPP", testapp::path()?)
+        .env("DROWSE_STATIC_BIN", testapp::path_of_drowse()?);
     Ok(command)
 }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use crate::{
     state::{health_of, observation_of, system_time},
-    wire::{Config, Endpoint, HostConfig, Inspected},
+    wire::{Config, HostConfig, Inspected},
 };
 
 const SWARM_TASK: &str = "com.docker.swarm.task.id";
@@ -44,8 +44,9 @@ pub(crate) fn details_of(inspected: Inspected, drivers: &BTreeMap<String, String
         .iter()
         // An engine may tell the last addresses of one that is stopped: they are no longer its own.
         .map(|(name, endpoint)| {
-            let addresses = if is_alive { addresses_of(endpoint) } else { Vec::new() };
-            Network::new(name, drivers.get(name).cloned(), addresses)
+            let now = |addresses| if is_alive { parsed(addresses) } else { Vec::new() };
+            Network::new(name, drivers.get(name).cloned(), now([&endpoint.ipv4, &endpoint.ipv6]))
+                .with_gateways(now([&endpoint.gateway, &endpoint.ipv6_gateway]))
         })
         .collect();
     let exposed: BTreeSet<Port> =
@@ -95,7 +96,7 @@ pub(crate) fn pod_of(holder: &Inspected) -> Option<Owner> {
     is_pods_own(holder).then(|| owner_of(holder)).flatten()
 }
 
-fn network_mode_of(mode: &str) -> NetworkMode {
+pub(crate) fn network_mode_of(mode: &str) -> NetworkMode {
     match mode {
         "host" => NetworkMode::Host,
         "none" => NetworkMode::None,
@@ -106,11 +107,9 @@ fn network_mode_of(mode: &str) -> NetworkMode {
     }
 }
 
-fn addresses_of(endpoint: &Endpoint) -> Vec<IpAddr> {
-    [&endpoint.ipv4, &endpoint.ipv6]
-        .into_iter()
-        .filter_map(|address| address.parse().ok())
-        .collect()
+/// Those that there are: an engine leaves the others empty.
+fn parsed(addresses: [&String; 2]) -> Vec<IpAddr> {
+    addresses.into_iter().filter_map(|address| address.parse().ok()).collect()
 }
 
 /// `80/tcp`; without a protocol it is TCP.

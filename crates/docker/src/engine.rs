@@ -101,6 +101,10 @@ impl Engine for DockerEngine {
         client.facts.reach(client.transport.endpoint(), client.transport.host())
     }
 
+    fn machine(&self) -> Option<String> {
+        self.handle.client.facts.machine().map(str::to_owned)
+    }
+
     async fn list(&self, deadline: Deadline) -> Result<Vec<Summary>, Error> {
         let client = &self.handle.client;
         let call = Call::about_engine(Action::List, deadline);

@@ -56,12 +56,19 @@ pub(crate) struct Facts {
     engine_time: AtomicI64,
     is_podman: AtomicBool,
     /// `None` inside: it may not be read.
-    is_ours: OnceCell<Option<bool>>,
+    host: OnceCell<Option<Host>>,
     networks: Mutex<Networks>,
 }
 
 const NOT_ASKED: u32 = 0;
 const NOT_TOLD: u32 = 1;
+
+/// What is learnt of the machine that a local engine runs on.
+struct Host {
+    name: String,
+    /// Whether container addresses mean the same here as to the engine.
+    is_ours: bool,
+}
 
 #[derive(Default)]
 struct Networks {
@@ -149,11 +156,17 @@ impl Facts {
         if let Some(host) = host.filter(|host| !is_this_machine(host)) {
             return Reach::Remote(host);
         }
-        let is_ours = match self.is_ours.get() {
-            Some(Some(is_ours)) => *is_ours,
+        let is_ours = match self.host.get() {
+            Some(Some(host)) => host.is_ours,
             Some(None) | None => endpoint.is_owned_by_root(),
         };
         if is_ours { Reach::Local } else { Reach::LocalPublishedOnly }
+    }
+
+    /// What a local engine's machine calls itself, as far as is known.
+    pub(crate) fn machine(&self) -> Option<&str> {
+        let host = self.host.get()?.as_ref()?;
+        (!host.name.is_empty()).then_some(host.name.as_str())
     }
 
     fn networks(&self) -> MutexGuard<'_, Networks> {
@@ -237,12 +250,12 @@ impl Client {
                     || info.security_options.iter().any(|option| option == "name=rootless");
                 let is_here =
                     host.is_none() || info.name.as_bytes() == uname().nodename().to_bytes();
-                Ok(Some(is_here && !is_rootless))
+                Ok(Some(Host { name: info.name, is_ours: is_here && !is_rootless }))
             }
             Err(error) if error.is_outcome_unknown() => Err(()),
             Err(_) => Ok(None),
         };
-        _ = self.facts.is_ours.get_or_try_init(ask).await;
+        _ = self.facts.host.get_or_try_init(ask).await;
     }
 
     /// The drivers of these networks, as far as they may be read.

@@ -7,18 +7,22 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bollard::{models::ContainerStatsResponse, query_parameters::StatsOptions};
 use drowse_provider::{
-    Action, Capabilities, Deadline, Details, Error, ErrorKind, KillOutcome, NetworkMode,
-    Observation, Provider, Reference, Signal, Stats, StopOptions, Watch,
+    Action, Capabilities, Deadline, Details, Error, ErrorKind, KillOutcome, NetworkHolder,
+    NetworkMode, Observation, Provider, Reference, Signal, Stats, StopOptions, Watch,
 };
 
 use crate::{
     client::{Call, Client, encode},
-    details::{details_of, pod_of},
+    details::{details_of, network_mode_of, pod_of},
     engine::Handle,
     state::observation_of,
     target::Target,
     watch::ContainerWatch,
+    wire::Inspected,
 };
+
+/// How many containers may live in each other's network in a row. More would be a circle.
+const HOLDERS_MAX: usize = 8;
 
 /// What the figures of one container may take.
 const STATS_MAX: usize = 1024 * 1024;
@@ -43,22 +47,20 @@ impl DockerProvider {
         Call::about(action, &self.target, deadline)
     }
 
-    /// The networks' kinds and the pod are read only where they can be: neither is a reason to
-    /// fail.
+    /// The networks' kinds and the container whose network this one lives in are read only where
+    /// they can be: neither is a reason to fail.
     async fn read_details(&self, deadline: Deadline) -> Result<Details, Error> {
         let client = self.client();
-        let inspected = client.inspect(self.call(Action::Inspect, deadline), &self.target).await?;
-        let networks = inspected.network_settings.networks.keys();
-        let names: Vec<&str> = networks.map(String::as_str).collect();
-        let (drivers, ()) =
-            tokio::join!(client.drivers_of(&names, deadline), client.learn_reach(deadline));
-        let mut details = details_of(inspected, &drivers);
-        if let (None, NetworkMode::Container(holder)) = (&details.owner, &details.network_mode) {
-            let holder = Target::Id(holder.clone());
-            let call = Call::about(Action::Inspect, &holder, deadline);
-            if let Ok(holder) = client.inspect(call, &holder).await {
+        let call = self.call(Action::Inspect, deadline);
+        let (inspected, ()) =
+            tokio::join!(client.inspect(call, &self.target), client.learn_reach(deadline));
+        let mut details = client.with_drivers(inspected?, deadline).await;
+        if let Some(holder) = client.holder_of(&details, deadline).await {
+            if details.owner.is_none() {
                 details.owner = pod_of(&holder);
             }
+            let holder = client.with_drivers(holder, deadline).await;
+            details.holder = Some(Box::new(NetworkHolder::of(holder)));
         }
         Ok(details)
     }
@@ -76,6 +78,32 @@ impl DockerProvider {
         let path = format!("/containers/{}/stats?{query}", inspected.id);
         let told: ContainerStatsResponse = client.read(call, &path, STATS_MAX).await?;
         Ok(stats_of(&told))
+    }
+}
+
+impl Client {
+    /// What is known of a container, with the kinds of its networks as far as they may be read.
+    async fn with_drivers(&self, inspected: Inspected, deadline: Deadline) -> Details {
+        let networks = inspected.network_settings.networks.keys();
+        let names: Vec<&str> = networks.map(String::as_str).collect();
+        let drivers = self.drivers_of(&names, deadline).await;
+        details_of(inspected, &drivers)
+    }
+
+    /// The container whose network this one lives in, at the end of however many live in each
+    /// other's. `None` if there is none, or one of them cannot be read.
+    async fn holder_of(&self, details: &Details, deadline: Deadline) -> Option<Inspected> {
+        let mut mode = details.network_mode.clone();
+        let mut last = None;
+        for _ in 0..HOLDERS_MAX {
+            let NetworkMode::Container(holder) = mode else { return last };
+            let holder = Target::of_word(holder);
+            let call = Call::about(Action::Inspect, &holder, deadline);
+            let inspected = self.inspect(call, &holder).await.ok()?;
+            mode = network_mode_of(&inspected.host_config.network_mode);
+            last = Some(inspected);
+        }
+        None
     }
 }
 

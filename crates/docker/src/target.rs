@@ -39,6 +39,15 @@ impl Target {
         }
     }
 
+    /// What an engine itself has written: a whole id, else a name.
+    pub(crate) fn of_word(word: String) -> Self {
+        if word.len() == ID_LENGTH && is_hexadecimal(&word) {
+            Self::Id(word)
+        } else {
+            Self::Name(word)
+        }
+    }
+
     pub(crate) fn word(&self) -> &str {
         match self {
             Self::Id(word) | Self::Name(word) | Self::Service { word, .. } => word,

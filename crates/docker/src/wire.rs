@@ -125,6 +125,10 @@ pub(crate) struct Endpoint {
     pub(crate) ipv4: String,
     #[serde(default, rename = "GlobalIPv6Address", deserialize_with = "or_default")]
     pub(crate) ipv6: String,
+    #[serde(default, rename = "Gateway", deserialize_with = "or_default")]
+    pub(crate) gateway: String,
+    #[serde(default, rename = "IPv6Gateway", deserialize_with = "or_default")]
+    pub(crate) ipv6_gateway: String,
 }
 
 /// One line of `GET /containers/json`.
@@ -143,6 +147,9 @@ pub(crate) struct Listed {
     pub(crate) status: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(crate) network_settings: NetworkSettings,
+    /// Nothing of it but the network mode.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(crate) host_config: HostConfig,
 }
 
 /// One line of `GET /events`.

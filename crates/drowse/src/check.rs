@@ -17,14 +17,17 @@ use crate::{
     output::{complain, say, say_json},
     plan::{self, DefinedIn, EngineView, Inventory, Plan, Planned, PlannedContainer},
     run,
+    whereabouts::Whereabouts,
 };
 
 /// What reading one engine may take.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) async fn check(arguments: &CheckArgs) -> CommandResult {
-    let (config, engines, source) = run::read(arguments.config.as_deref())?;
-    let outcome = examine(&config, &engines, source.as_ref()).await;
+    let (mut config, engines, source) = run::read(arguments.config.as_deref())?;
+    config.listen = run::listen(&[], &config)?;
+    let whereabouts = Whereabouts::of_this_process();
+    let outcome = examine(&config, &engines, &whereabouts, source.as_ref()).await;
     engines.close().await;
     if arguments.json {
         say_json(&outcome.report)?;
@@ -56,6 +59,7 @@ pub(crate) struct Outcome {
 pub(crate) async fn examine(
     config: &Config,
     engines: &Engines,
+    whereabouts: &Whereabouts,
     source: Option<&Source>,
 ) -> Outcome {
     let mut inventory = Inventory::new();
@@ -63,22 +67,21 @@ pub(crate) async fn examine(
     for configured in engines.discovered() {
         let engine = &configured.engine;
         let deadline = Deadline::after(ENGINE_TIMEOUT);
-        let read = discovery::read_once(engine, &configured.wanted, deadline).await;
-        let mut view = EngineView::unread(engine.capabilities(), engine.reach());
+        let wanted = &configured.wanted;
+        let read = discovery::read_once(engine, wanted, whereabouts, deadline).await;
+        let mut view = read.unwrap_or_else(|error| {
+            let error = format!("{:#}", anyhow::anyhow!(error));
+            unreachable.push(Problem::error(error).about(format!("engine `{}`", engine.name())));
+            EngineView::unread(engine.capabilities(), engine.reach())
+        });
         if let Some(entrance) = configured.entrance.clone() {
             view.entrance = Some(entrance.looked_up().await);
         }
-        match read {
-            Ok(containers) => view.containers = Some(containers),
-            Err(error) => {
-                let error = format!("{:#}", anyhow::anyhow!(error));
-                unreachable
-                    .push(Problem::error(error).about(format!("engine `{}`", engine.name())));
-            }
-        }
         inventory.insert(engine.name().to_owned(), view);
     }
-    let Plan { workloads, waiting, mut problems } = plan::make(config, &inventory);
+    let plan = plan::make(config, &inventory);
+    let managed = plan::managed(&plan);
+    let Plan { workloads, waiting, mut problems } = plan;
     let is_unreachable = !unreachable.is_empty();
     problems.extend(unreachable);
     for unread in waiting {
@@ -87,7 +90,8 @@ pub(crate) async fn examine(
     }
     let mut lines = Vec::new();
     for planned in &workloads {
-        let (line, mut trouble) = Line::of(planned, engines);
+        let (mut line, mut trouble) = Line::of(planned, &inventory);
+        line.ways_past = plan::ways_past(planned, &inventory, &managed);
         lines.push(line);
         problems.append(&mut trouble);
     }
@@ -118,6 +122,8 @@ struct Line {
     policy: String,
     idle_seconds: u64,
     routes: Vec<RouteLine>,
+    /// How it can be reached without its wake and its use being noticed.
+    ways_past: Vec<String>,
 }
 
 /// Where one of its routes would lead.
@@ -154,7 +160,7 @@ impl ProblemLine {
 }
 
 impl Line {
-    fn of(planned: &Planned, engines: &Engines) -> (Self, Vec<Problem>) {
+    fn of(planned: &Planned, inventory: &Inventory) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let about = format!("workload `{}`", planned.name);
         let state = match (&planned.container, &planned.details) {
@@ -168,10 +174,7 @@ impl Line {
         };
         let mut routes = Vec::new();
         for route in &planned.routes {
-            let choice = match engines.find(&planned.engine) {
-                Some((engine, _)) => front::upstream(planned, route, &engine),
-                None => Err(format!("there is no engine `{}`", planned.engine)),
-            };
+            let choice = front::upstream(planned, route, inventory.get(&planned.engine));
             let (upstream, why) = match choice {
                 Ok((upstream, why)) => (upstream, why),
                 Err(why) => {
@@ -194,6 +197,7 @@ impl Line {
             policy: describe(&planned.policy),
             idle_seconds: planned.policy.idle.as_secs(),
             routes,
+            ways_past: Vec::new(),
         };
         (line, problems)
     }
@@ -246,6 +250,18 @@ impl Report {
         if !routes.is_empty() {
             text.push_str("\n\n");
             text.push_str(&table(["WORKLOAD", "ROUTE", "LEADS TO", "WHY"], routes));
+        }
+        let ways_past = self
+            .workloads
+            .iter()
+            .flat_map(|line| line.ways_past.iter().map(|way| [line.workload.clone(), way.clone()]));
+        let ways_past: Vec<_> = ways_past.collect();
+        if !ways_past.is_empty() {
+            text.push_str("\n\n");
+            text.push_str(&table(
+                ["WORKLOAD", "PAST THE GATEWAY, NEITHER WOKEN NOR COUNTED"],
+                ways_past,
+            ));
         }
         text
     }

@@ -68,8 +68,8 @@ pub(crate) struct RunArgs {
     /// names (default: the local socket) are managed.
     #[arg(long, value_name = "FILE", env = "DROWSE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Where to listen, instead of what the configuration says [default: 127.0.0.1:8080]. May be
-    /// given several times.
+    /// Where to listen, instead of what the configuration says [default: what `DROWSE_LISTEN` says,
+    /// else 127.0.0.1:8080]. May be given several times.
     #[arg(long, value_name = "ADDR", value_parser = config::parse_listen)]
     pub(crate) listen: Vec<SocketAddr>,
 }

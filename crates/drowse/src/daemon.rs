@@ -18,6 +18,7 @@ use crate::{
     plan::{EngineView, Inventory},
     supervisor::Supervisor,
     view::View,
+    whereabouts::Whereabouts,
 };
 
 /// What engines get to let go of their connections at the very end.
@@ -48,12 +49,15 @@ impl Daemon {
     /// Begins to manage, and then to serve: from the first request on the hosts that the
     /// configuration names are known.
     pub(crate) async fn start(
-        config: Config,
+        mut config: Config,
         engines: Engines,
         front: Front,
         bound: Bound,
     ) -> Self {
+        // What is listened on in truth: no container may want the same.
+        config.listen = bound.addresses();
         let config = Arc::new(config);
+        let whereabouts = Arc::new(Whereabouts::of_this_process());
         let engines = Arc::new(engines);
         let end = CancellationToken::new();
         let unread = engines.discovered().map(|configured| {
@@ -70,6 +74,7 @@ impl Daemon {
                 engine,
                 configured.wanted.clone(),
                 configured.entrance.clone(),
+                whereabouts.clone(),
                 inventory.clone(),
             ));
         }

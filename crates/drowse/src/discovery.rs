@@ -6,8 +6,9 @@ use std::{
     time::Duration,
 };
 
+use drowse_gateway::Vantage;
 use drowse_provider::{
-    Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event, EventAction, Reference,
+    Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event, EventAction, Reach, Reference,
     Summary, compose,
 };
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -17,7 +18,8 @@ use tracing::{debug, info, warn};
 use crate::{
     entrance::Entrance,
     labels,
-    plan::{EngineView, Inventory, is_named},
+    plan::{Crowds, EngineView, Inventory, is_named},
+    whereabouts::{Here, NAME_VARIABLE, Whereabouts},
 };
 
 /// A container that went is believed gone after this time: updaters remove one and make it again,
@@ -39,15 +41,18 @@ pub(crate) async fn follow(
     engine: Arc<dyn Engine>,
     wanted: Arc<[Reference]>,
     entrance: Option<Entrance>,
+    whereabouts: Arc<Whereabouts>,
     inventory: Arc<watch::Sender<Inventory>>,
 ) {
-    let mut follower = Follower::new(engine.clone(), wanted, inventory);
+    let mut follower = Follower::new(engine.clone(), wanted, whereabouts, inventory);
     follower.show(|view| view.entrance.clone_from(&entrance));
     let mut events = engine.events();
     let mut reads = FuturesUnordered::new();
     let mut look_ups = FuturesUnordered::new();
+    let mut locating = None;
     loop {
         follower.begin_reads(&mut reads);
+        follower.begin_to_locate(&mut locating);
         if reads.is_empty() || follower.is_shown {
             follower.publish();
         }
@@ -67,21 +72,28 @@ pub(crate) async fn follow(
                 follower.show(|view| view.entrance = Some(entrance.clone()));
             }
             Some((id, outcome)) = reads.next(), if !reads.is_empty() => follower.read(id, outcome),
+            Some(outcome) = async { Some(locating.as_mut()?.await) } => {
+                locating = None;
+                follower.located(outcome);
+            }
             () = sleep_until(timer) => follower.timers(Instant::now()),
         }
     }
 }
 
-/// Reads each engine's part of the inventory once: what `check` looks at.
+/// Reads an engine's part of the inventory once: what `check` looks at.
 ///
 /// # Errors
 /// What the engine said.
 pub(crate) async fn read_once(
     engine: &Arc<dyn Engine>,
     wanted: &[Reference],
+    whereabouts: &Whereabouts,
     deadline: Deadline,
-) -> Result<Vec<Arc<Details>>, Error> {
+) -> Result<EngineView, Error> {
     let list = engine.list(deadline).await?;
+    let crowds = crowds(&list, wanted, whereabouts);
+    let here = whereabouts.seen_by(engine.as_ref(), deadline).await?;
     let relevant =
         list.into_iter().filter(|one| is_relevant(&one.id, &one.name, &one.labels, wanted));
     let reads = relevant.map(|one| async move {
@@ -94,7 +106,22 @@ pub(crate) async fn read_once(
         }
     });
     let details: Vec<_> = futures::stream::iter(reads).buffered(READS_AT_ONCE).collect().await;
-    details.into_iter().filter_map(Result::transpose).collect()
+    let details: Result<_, Error> = details.into_iter().filter_map(Result::transpose).collect();
+    Ok(EngineView {
+        here,
+        crowds: Arc::new(crowds),
+        containers: Some(details?),
+        ..EngineView::unread(engine.capabilities(), engine.reach())
+    })
+}
+
+/// Who of a list is on which network, without those that concern us and without ourselves.
+fn crowds(list: &[Summary], wanted: &[Reference], whereabouts: &Whereabouts) -> Crowds {
+    Crowds::of(list.iter().filter(|one| {
+        one.status.is_alive()
+            && !whereabouts.may_be(&one.id, &one.name)
+            && !is_relevant(&one.id, &one.name, &one.labels, wanted)
+    }))
 }
 
 fn is_relevant(
@@ -120,12 +147,20 @@ async fn sleep_until(moment: Option<Instant>) {
     }
 }
 
+type Locating = BoxFuture<'static, Result<Here, Error>>;
+
 type Read = BoxFuture<'static, (String, Result<Details, Error>)>;
 
 struct Follower {
     engine: Arc<dyn Engine>,
     wanted: Arc<[Reference]>,
+    whereabouts: Arc<Whereabouts>,
     inventory: Arc<watch::Sender<Inventory>>,
+    /// drowse itself, as this engine has it; `None` before it was asked.
+    here: Option<Here>,
+    /// When the engine is to be asked for that (again).
+    locate_at: Option<Instant>,
+    crowds: Arc<Crowds>,
     /// By id.
     known: BTreeMap<String, Arc<Details>>,
     /// Of those, the ones that went, and until when they are still shown.
@@ -146,12 +181,19 @@ impl Follower {
     fn new(
         engine: Arc<dyn Engine>,
         wanted: Arc<[Reference]>,
+        whereabouts: Arc<Whereabouts>,
         inventory: Arc<watch::Sender<Inventory>>,
     ) -> Self {
+        // In no container there is nothing to ask.
+        let is_in_a_container = whereabouts.is_in_a_container();
         Self {
             engine,
             wanted,
+            whereabouts,
             inventory,
+            here: (!is_in_a_container).then(Here::default),
+            locate_at: is_in_a_container.then(Instant::now),
+            crowds: Arc::default(),
             known: BTreeMap::new(),
             leaving: BTreeMap::new(),
             to_read: BTreeSet::new(),
@@ -188,6 +230,10 @@ impl Follower {
         for id in gone {
             self.leaves(&id);
         }
+        self.crowds = Arc::new(crowds(&list, &self.wanted, &self.whereabouts));
+        if list.iter().any(|one| self.is_ours_and_elsewhere(one)) {
+            self.locate_at = Some(Instant::now());
+        }
         for one in list {
             if !is_relevant(&one.id, &one.name, &one.labels, &self.wanted) {
                 continue;
@@ -215,6 +261,11 @@ impl Follower {
     fn event(&mut self, event: &Event) {
         let actor = &event.actor;
         let is_known = self.known.contains_key(&actor.id);
+        if self.own_id() == Some(&actor.id)
+            && matches!(event.action, EventAction::Network | EventAction::Rename(_))
+        {
+            self.locate_at = Some(Instant::now());
+        }
         if let Some(is_superseded) = self.reading.get_mut(&actor.id)
             && matches!(
                 event.action,
@@ -236,6 +287,61 @@ impl Follower {
                 self.to_read.insert(actor.id.clone());
             }
             _ => {}
+        }
+    }
+
+    fn own_id(&self) -> Option<&str> {
+        Some(&self.here.as_ref()?.own.as_ref()?.id)
+    }
+
+    /// Whether this is drowse's own container, on other networks than it was.
+    fn is_ours_and_elsewhere(&self, one: &Summary) -> bool {
+        let own = self.here.as_ref().and_then(|here| here.own.as_ref());
+        own.is_some_and(|own| own.id == one.id && own.networks != one.networks)
+    }
+
+    fn begin_to_locate(&mut self, locating: &mut Option<Locating>) {
+        if locating.is_some() || self.locate_at.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.locate_at = None;
+        let (engine, whereabouts) = (self.engine.clone(), self.whereabouts.clone());
+        *locating = Some(Box::pin(async move {
+            whereabouts.seen_by(engine.as_ref(), Deadline::after(READ_TIMEOUT)).await
+        }));
+    }
+
+    fn located(&mut self, outcome: Result<Here, Error>) {
+        match outcome {
+            Ok(here) => {
+                if self.here.as_ref() != Some(&here) {
+                    self.tell_where(&here);
+                }
+                self.here = Some(here);
+            }
+            Err(error) => {
+                let error: &(dyn std::error::Error + 'static) = &error;
+                debug!(engine = self.engine.name(), error, "cannot find drowse's own container");
+                self.locate_at = Some(Instant::now() + READ_AGAIN);
+            }
+        }
+    }
+
+    fn tell_where(&self, here: &Here) {
+        match (&here.own, &here.vantage) {
+            (Some(own), _) => info!(
+                engine = self.engine.name(),
+                container = own.name,
+                networks = own.networks.join(", "),
+                "drowse runs in this container"
+            ),
+            (None, Vantage::Apart) if !matches!(self.engine.reach(), Reach::Remote(_)) => warn!(
+                engine = self.engine.name(),
+                "drowse runs in a container that this engine does not know, from where none of its \
+                 containers can be reached; if it is one of this engine's, set `{NAME_VARIABLE}` to \
+                 its name"
+            ),
+            (None, _) => {}
         }
     }
 
@@ -310,7 +416,7 @@ impl Follower {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        self.leaving.values().chain(self.read_again.values()).min().copied()
+        self.leaving.values().chain(self.read_again.values()).chain(&self.locate_at).min().copied()
     }
 
     fn timers(&mut self, now: Instant) {
@@ -328,11 +434,14 @@ impl Follower {
 
     /// Shows what is known, once it is known whole.
     fn publish(&mut self) {
-        if self.is_complete {
-            self.is_shown = true;
-            let containers: Vec<_> = self.known.values().cloned().collect();
-            self.show(|view| view.containers = Some(containers.clone()));
-        }
+        let (true, Some(here)) = (self.is_complete, &self.here) else { return };
+        let containers: Vec<_> = self.known.values().cloned().collect();
+        self.show(|view| {
+            view.here = here.clone();
+            view.crowds = self.crowds.clone();
+            view.containers = Some(containers.clone());
+        });
+        self.is_shown = true;
     }
 
     /// Changes our part of the inventory; nobody is woken if it is as before.

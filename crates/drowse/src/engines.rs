@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use drowse_docker::{DockerEngine, DockerOptions, Location, LocationError};
+use drowse_gateway::{Standpoint, Vantage};
 use drowse_process::{ProcessEngine, ProcessSpec};
 use drowse_provider::{Engine, Error, Port, Reference};
 use drowse_watcher::OrderSlots;
@@ -34,6 +35,8 @@ pub(crate) struct Configured {
     /// Where it is entered, if by a port.
     pub(crate) entrance: Option<Entrance>,
     pub(crate) slots: OrderSlots,
+    /// From where its containers are dialled; kept true by whoever reads the engine.
+    pub(crate) standpoint: Standpoint,
     /// What the file's workloads name on it.
     pub(crate) wanted: Arc<[Reference]>,
 }
@@ -81,8 +84,9 @@ impl Engines {
     pub(crate) fn of(engine: Arc<dyn Engine>) -> Self {
         let endpoint = "unix:///run/test.sock".to_owned();
         let slots = OrderSlots::default();
-        let entrance = None;
-        let list = vec![Configured { engine, endpoint, entrance, slots, wanted: Arc::new([]) }];
+        let (entrance, standpoint) = (None, Vantage::Host.into());
+        let wanted = Arc::new([]);
+        let list = vec![Configured { engine, endpoint, entrance, slots, standpoint, wanted }];
         Self { list, processes: None, process_slots: OrderSlots::default() }
     }
 
@@ -99,6 +103,12 @@ impl Engines {
         }
         let configured = self.list.iter().find(|configured| configured.engine.name() == name)?;
         Some((configured.engine.clone(), configured.slots.clone()))
+    }
+
+    /// From where the containers of this engine are dialled.
+    pub(crate) fn standpoint(&self, name: &str) -> Standpoint {
+        let configured = self.list.iter().find(|configured| configured.engine.name() == name);
+        configured.map_or_else(|| Vantage::Host.into(), |found| found.standpoint.clone())
     }
 
     /// How the engine of a planned workload names its container. A process is defined by the way.
@@ -176,6 +186,7 @@ fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, String>
         endpoint: one_spelling(&engine.url()),
         engine: Arc::new(engine),
         slots: OrderSlots::default(),
+        standpoint: Vantage::Host.into(),
         wanted: wanted.collect(),
     })
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::anyhow;
 use drowse_gateway::{
     Chooser, Drained, Gateway, GatewayOptions, HostPattern, HttpReadiness, Route, RouteSpec,
-    RouteTable, Vantage, upstream,
+    RouteTable, Standpoint, upstream,
 };
 use drowse_provider::Engine;
 use drowse_watcher::{Readiness, ReadyWhenRunning, Workload};
@@ -25,7 +25,7 @@ use tracing::error;
 use crate::{
     config::Config,
     exit::{CommandError, Exit},
-    plan::{Planned, PlannedContainer, PlannedRoute, upstream_policy},
+    plan::{EngineView, Planned, PlannedContainer, PlannedRoute, upstream_policy},
     view::Entry,
 };
 
@@ -177,10 +177,14 @@ fn explain(address: SocketAddr, error: &io::Error) -> CommandError {
 }
 
 /// How it is found out that a workload serves.
-pub(crate) fn readiness(planned: &Planned, engine: &Arc<dyn Engine>) -> Arc<dyn Readiness> {
+pub(crate) fn readiness(
+    planned: &Planned,
+    engine: &Arc<dyn Engine>,
+    standpoint: &Standpoint,
+) -> Arc<dyn Readiness> {
     let Some(probe) = planned.probe() else { return Arc::new(ReadyWhenRunning) };
-    let policy = upstream_policy(probe.port, probe.address);
-    let chooser = Chooser::new(engine.clone(), Vantage::Host, policy);
+    let policy = upstream_policy(probe.port, probe.address, probe.network);
+    let chooser = Chooser::new(engine.clone(), standpoint.clone(), policy);
     let readiness = HttpReadiness::new(chooser).with_path(probe.path.as_str());
     Arc::new(match &probe.host {
         Some(HostPattern::Exact(host)) => readiness.with_host(host),
@@ -194,9 +198,10 @@ pub(crate) fn route(
     route: &PlannedRoute,
     workload: &Workload,
     engine: &Arc<dyn Engine>,
+    standpoint: &Standpoint,
 ) -> Route {
-    let policy = upstream_policy(route.port, route.address.clone());
-    let chooser = Chooser::new(engine.clone(), Vantage::Host, policy);
+    let policy = upstream_policy(route.port, route.address.clone(), planned.network.clone());
+    let chooser = Chooser::new(engine.clone(), standpoint.clone(), policy);
     let name = format!("{}/{}", planned.name, route.name);
     let mut spec = RouteSpec::new(name, route.hosts.clone(), workload.clone(), chooser);
     spec.path = route.path.clone();
@@ -211,9 +216,9 @@ pub(crate) fn route(
 pub(crate) fn upstream(
     planned: &Planned,
     route: &PlannedRoute,
-    engine: &Arc<dyn Engine>,
+    view: Option<&EngineView>,
 ) -> Result<(Option<String>, String), String> {
-    let Some(details) = &planned.details else {
+    let (Some(details), Some(view)) = (&planned.details, view) else {
         return Ok(match (&planned.container, route.port) {
             (PlannedContainer::Process(_), Some(port)) => {
                 (Some(format!("127.0.0.1:{port}")), "a process of this machine".to_owned())
@@ -221,8 +226,8 @@ pub(crate) fn upstream(
             _ => (None, "decided when the container is there".to_owned()),
         });
     };
-    let policy = upstream_policy(route.port, route.address.clone());
-    match upstream::choose(details, &engine.reach(), Vantage::Host, &policy) {
+    let policy = upstream_policy(route.port, route.address.clone(), planned.network.clone());
+    match upstream::choose(details, &view.reach, &view.here.vantage, &policy) {
         Ok(upstream) => Ok((upstream.target.map(|target| target.to_string()), upstream.why)),
         Err(none) => Err(none.to_string()),
     }

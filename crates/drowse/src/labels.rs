@@ -194,6 +194,7 @@ mod tests {
             ("drowse.stop-timeout", "20s"),
             ("drowse.wake-timeout", "1m"),
             ("drowse.start-grace", "1h"),
+            ("drowse.network", "proxy"),
             ("drowse.passive-user-agents", "UptimeRobot, kube-probe"),
             ("drowse.passive-paths", "/healthz"),
         ])
@@ -207,6 +208,7 @@ mod tests {
             settings.start_grace.unwrap().origin,
             Origin::Label("drowse.start-grace".to_owned())
         );
+        assert_eq!(settings.network.unwrap().value, "proxy");
         assert_eq!(settings.passive_user_agents.unwrap().value, ["UptimeRobot", "kube-probe"]);
         assert_eq!(settings.passive_paths.unwrap().value[0].as_str(), "/healthz");
     }

@@ -27,6 +27,7 @@ mod run;
 mod state;
 mod supervisor;
 mod view;
+mod whereabouts;
 
 use std::process::ExitCode;
 

@@ -1,23 +1,27 @@
 //! From what the user wants and what the engines have to what is managed: pure, so that `check`
 //! and `run` cannot disagree.
 
+mod past;
 mod policy;
 mod refusals;
+mod selves;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use drowse_gateway::{HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, Vantage, upstream};
+use drowse_gateway::{HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, upstream};
 use drowse_provider::{
     Capabilities, ContainerStatus, Details, Observation, Reach, Reference, Transport,
     compose::{self, Member, Replicas},
 };
 use drowse_watcher::Policy;
 
-use policy::{passive, policy};
+pub(crate) use past::{Crowds, managed, ways_past};
+use policy::{network, passive, policy};
 use refusals::refusals;
+use selves::{refuse_our_own, refuse_our_port};
 
 use crate::{
     config::{
@@ -26,6 +30,7 @@ use crate::{
     },
     entrance::Entrance,
     labels::{self, Labelled, Reading},
+    whereabouts::Here,
 };
 
 /// An engine as it was last read.
@@ -34,6 +39,10 @@ pub(crate) struct EngineView {
     pub(crate) capabilities: Capabilities,
     /// From where its containers can be dialled.
     pub(crate) reach: Reach,
+    /// drowse itself, as this engine has it.
+    pub(crate) here: Here,
+    /// Who else is on its networks.
+    pub(crate) crowds: Arc<Crowds>,
     /// The containers that concern us; `None` before the first read.
     pub(crate) containers: Option<Vec<Arc<Details>>>,
     /// Why the engine cannot be reached, while it cannot.
@@ -45,7 +54,8 @@ pub(crate) struct EngineView {
 impl EngineView {
     /// An engine that was not read yet.
     pub(crate) fn unread(capabilities: Capabilities, reach: Reach) -> Self {
-        Self { capabilities, reach, containers: None, trouble: None, entrance: None }
+        let (here, crowds) = (Here::default(), Arc::default());
+        Self { capabilities, reach, here, crowds, containers: None, trouble: None, entrance: None }
     }
 }
 
@@ -62,6 +72,8 @@ pub(crate) struct Planned {
     pub(crate) routes: Vec<PlannedRoute>,
     /// Where the application listens, as far as is known.
     pub(crate) port: Option<u16>,
+    /// On which of its networks the container is dialled.
+    pub(crate) network: Option<String>,
     /// The container as it was last read, if it was there.
     pub(crate) details: Option<Arc<Details>>,
     pub(crate) from: DefinedIn,
@@ -99,6 +111,7 @@ pub(crate) struct PlannedRoute {
 pub(crate) struct Probe {
     pub(crate) port: Option<u16>,
     pub(crate) address: Option<String>,
+    pub(crate) network: Option<String>,
     pub(crate) path: PathPrefix,
     pub(crate) host: Option<HostPattern>,
 }
@@ -111,6 +124,7 @@ impl Planned {
         Some(Probe {
             port: route.port,
             address: route.address.clone(),
+            network: self.network.clone(),
             path: route.path.clone(),
             host: route.hosts.first().cloned(),
         })
@@ -343,10 +357,11 @@ impl Planner<'_> {
 
     /// Turns a draft into a plan and notes what is wrong with it.
     fn planned(&self, draft: Draft, view: &EngineView, mistakes: &mut Vec<String>) -> Planned {
-        let EngineView { capabilities, reach, .. } = view;
+        let EngineView { capabilities, reach, here, .. } = view;
         let Draft { name, engine, container, details, settings, route_settings, port, from } =
             draft;
         let passive = passive(&settings, &self.config.defaults);
+        let network = network(&settings, &self.config.defaults, details.as_deref());
         let policy = policy(
             &name,
             settings,
@@ -357,6 +372,8 @@ impl Planner<'_> {
         );
         if let Some(details) = &details {
             mistakes.extend(refusals(self.config, self.inventory, &name, details, &policy.sleep));
+            refuse_our_own(details, here, mistakes);
+            refuse_our_port(details, view, &self.config.listen, mistakes);
         }
         let only_port = details.as_deref().map(only_exposed_port);
         let mut routes = Vec::new();
@@ -370,8 +387,8 @@ impl Planner<'_> {
                 }
             }
             if let (Some(port), Some(details)) = (planned.port, &details) {
-                let policy = upstream_policy(Some(port), planned.address.clone());
-                if let Err(why) = upstream::choose(&at_rest(details), reach, Vantage::Host, &policy)
+                let policy = upstream_policy(Some(port), planned.address.clone(), network.clone());
+                if let Err(why) = upstream::choose(&at_rest(details), reach, &here.vantage, &policy)
                 {
                     mistakes.push(format!("route `{}`: {why}", planned.name));
                 }
@@ -382,7 +399,7 @@ impl Planner<'_> {
             .map(|port| port.value)
             .or_else(|| routes.iter().find_map(|route| route.port))
             .or_else(|| only_port.and_then(Result::ok));
-        Planned { name, engine, container, policy, routes, port, details, from }
+        Planned { name, engine, container, policy, routes, port, network, details, from }
     }
 
     fn route(
@@ -509,10 +526,15 @@ pub(crate) fn is_named(
 }
 
 /// What a route says about its upstream, as the gateway takes it.
-pub(crate) fn upstream_policy(port: Option<u16>, address: Option<String>) -> UpstreamPolicy {
+pub(crate) fn upstream_policy(
+    port: Option<u16>,
+    address: Option<String>,
+    network: Option<String>,
+) -> UpstreamPolicy {
     let mut policy = UpstreamPolicy::new();
     policy.port = port;
     policy.address = address;
+    policy.network = network;
     policy
 }
 
@@ -521,7 +543,8 @@ pub(crate) fn upstream_policy(port: Option<u16>, address: Option<String>) -> Ups
 fn at_rest(details: &Details) -> Details {
     let mut still = details.clone();
     still.observation = Observation::new(ContainerStatus::Stopped, None);
-    for network in &mut still.networks {
+    let holders = still.holder.iter_mut().flat_map(|holder| &mut holder.networks);
+    for network in still.networks.iter_mut().chain(holders) {
         network.addresses.clear();
     }
     still

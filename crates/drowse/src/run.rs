@@ -1,6 +1,7 @@
 //! `run`: the daemon.
 
 use std::{
+    env,
     net::{Ipv4Addr, SocketAddr},
     path::Path,
 };
@@ -20,6 +21,9 @@ use crate::{
     state::StateFolder,
 };
 
+/// Names where the gateway listens if neither the command line nor the file does: for images.
+const LISTEN_VARIABLE: &str = "DROWSE_LISTEN";
+
 /// Where the gateway listens unless it is told otherwise: this machine alone.
 pub(crate) const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
@@ -38,11 +42,7 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
     })?;
     let _engine_locks = engines.lock(state)?;
     let control = ControlSocket::bind(state.socket())?;
-    let listen = match (arguments.listen.as_slice(), config.listen.as_slice()) {
-        ([], []) => vec![DEFAULT_LISTEN],
-        ([], configured) => configured.to_vec(),
-        (asked, _) => asked.to_vec(),
-    };
+    let listen = listen(&arguments.listen, &config)?;
     let grace = config.shutdown_grace;
     let (front, bound) = Front::bind(&listen, front::options(&config))?;
     let addresses = bound.addresses();
@@ -74,6 +74,26 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
             "ended before everything in flight was done: connections were cut",
         )),
     }
+}
+
+/// Where the gateway is to listen: what the command line says, else the file, else the environment.
+///
+/// # Errors
+/// If the environment's is no list of addresses.
+pub(crate) fn listen(
+    asked: &[SocketAddr],
+    config: &Config,
+) -> Result<Vec<SocketAddr>, CommandError> {
+    if let Some(said) = [asked, &config.listen].into_iter().find(|said| !said.is_empty()) {
+        return Ok(said.to_vec());
+    }
+    let Some(named) = env::var(LISTEN_VARIABLE).ok().filter(|named| !named.is_empty()) else {
+        return Ok(vec![DEFAULT_LISTEN]);
+    };
+    let addresses = named.split(',').map(|address| config::parse_listen(address.trim()));
+    addresses
+        .collect::<Result<_, _>>()
+        .map_err(|why| CommandError::words(Exit::Usage, format_args!("{LISTEN_VARIABLE}: {why}")))
 }
 
 /// Reads the file, if there is one, and makes handles of its engines; speaks to nobody.

@@ -3,7 +3,11 @@
 
 mod forwarders;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use drowse_watcher::{LeaseKind, Workload, WorkloadSpec};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
@@ -16,7 +20,7 @@ use crate::{
     config::Config,
     engines::Engines,
     front::{self, Front},
-    plan::{self, Inventory, Planned, PlannedContainer},
+    plan::{self, EngineView, Inventory, Planned, PlannedContainer},
     view::{Entry, Unread, View},
 };
 
@@ -128,13 +132,16 @@ impl Supervisor {
     }
 
     async fn apply(&mut self, inventory: &Inventory) {
+        let moved = self.look_around(inventory);
         let plan = plan::make(&self.config, inventory);
+        let managed = plan::managed(&plan);
         let mut before = std::mem::take(&mut self.running);
         let mut fresh = Vec::new();
         for planned in plan.workloads {
             match before.remove(&planned.name) {
                 Some(entry) if is_same(&entry.planned, &planned) => {
-                    self.keep(entry, planned).await;
+                    let is_moved = moved.contains(&planned.engine);
+                    self.keep(entry, planned, is_moved).await;
                 }
                 Some(entry) => {
                     self.end(entry);
@@ -157,7 +164,8 @@ impl Supervisor {
             let before = self.ending.values().filter(|entry| is_of_same(&entry.planned, &planned));
             let before: Vec<Arc<Entry>> = before.cloned().collect();
             if before.is_empty() {
-                self.begin(planned);
+                let ways_past = plan::ways_past(&planned, inventory, &managed);
+                self.begin(planned, &ways_past);
             } else {
                 // It begins when the last one has ended: that brings us here again. Until then its
                 // hosts are known, and whoever comes is told to come again.
@@ -182,8 +190,18 @@ impl Supervisor {
         }));
     }
 
-    /// Goes on with a workload whose policy or routes may have changed.
-    async fn keep(&mut self, entry: Arc<Entry>, mut planned: Planned) {
+    /// Takes in from where each engine's containers are dialled now; the engines for which that is
+    /// another place than before.
+    fn look_around(&self, inventory: &Inventory) -> BTreeSet<String> {
+        let is_moved = |(name, view): &(&String, &EngineView)| {
+            self.engines.standpoint(name).set(view.here.vantage.clone())
+        };
+        inventory.iter().filter(is_moved).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Goes on with a workload whose policy or routes may have changed, or that is dialled from
+    /// elsewhere now.
+    async fn keep(&mut self, entry: Arc<Entry>, mut planned: Planned, is_moved: bool) {
         if is_absent(&planned) {
             planned = Planned { policy: planned.policy, ..entry.planned.clone() };
         }
@@ -192,17 +210,18 @@ impl Supervisor {
             entry.workload.set_policy(planned.policy.clone()).await;
         }
         let mut routes = entry.routes.clone();
-        if entry.planned.routes != planned.routes
+        if (is_moved || entry.planned.routes != planned.routes)
             && let Some((engine, _)) = self.engines.find(&planned.engine)
         {
+            let standpoint = self.engines.standpoint(&planned.engine);
             routes = planned
                 .routes
                 .iter()
                 .map(|route| {
                     // A route that stays keeps its connections.
-                    let known = entry.planned.routes.iter().position(|known| known == route);
-                    known.map_or_else(
-                        || front::route(&planned, route, &entry.workload, &engine),
+                    let mut known = entry.planned.routes.iter();
+                    known.position(|known| !is_moved && known == route).map_or_else(
+                        || front::route(&planned, route, &entry.workload, &engine, &standpoint),
                         |index| entry.routes[index].clone(),
                     )
                 })
@@ -212,7 +231,7 @@ impl Supervisor {
         self.running.insert(planned.name.clone(), Arc::new(Entry { planned, workload, routes }));
     }
 
-    fn begin(&mut self, planned: Planned) {
+    fn begin(&mut self, planned: Planned, ways_past: &[String]) {
         let Planned { name, engine, container, port, .. } = &planned;
         let Some((handle, slots)) = self.engines.find(engine) else {
             error!(workload = name, engine, "there is no such engine");
@@ -230,7 +249,8 @@ impl Supervisor {
                 return;
             }
         };
-        let readiness = front::readiness(&planned, &handle);
+        let standpoint = self.engines.standpoint(engine);
+        let readiness = front::readiness(&planned, &handle, &standpoint);
         let spec = WorkloadSpec::new(name, provider, readiness, planned.policy.clone());
         let routes = planned.routes.iter().flat_map(plan::PlannedRoute::urls).collect::<Vec<_>>();
         info!(
@@ -238,6 +258,7 @@ impl Supervisor {
             engine,
             container = planned.container_name(),
             routes = routes.join(", "),
+            past = (!ways_past.is_empty()).then(|| ways_past.join("; ")),
             "managed"
         );
         let workload = Workload::spawn(spec.with_slots(slots));
@@ -251,7 +272,7 @@ impl Supervisor {
         let routes = planned
             .routes
             .iter()
-            .map(|route| front::route(&planned, route, &workload, &handle))
+            .map(|route| front::route(&planned, route, &workload, &handle, &standpoint))
             .collect();
         self.running.insert(name.clone(), Arc::new(Entry { planned, workload, routes }));
     }

@@ -7,6 +7,7 @@ use http::Method;
 use serde_json::{Map, Value, json};
 
 use crate::dockerd::Dockerd;
+use crate::network::TestNetwork;
 use crate::wait::{DEADLINE, eventually};
 
 /// How a container is to be made.
@@ -64,6 +65,13 @@ impl ContainerSpec {
         self
     }
 
+    /// Exposes nothing: in another container's network it may not.
+    #[must_use]
+    pub fn exposing_nothing(mut self) -> Self {
+        self.exposed.clear();
+        self
+    }
+
     /// Publishes a TCP port at 127.0.0.1, at a port of the engine's choice; see
     /// [`TestContainer::published`].
     #[must_use]
@@ -96,6 +104,14 @@ impl ContainerSpec {
     #[must_use]
     pub fn network(self, mode: &str) -> Self {
         self.host_config("NetworkMode", json!(mode))
+    }
+
+    /// This very address on the network that it is made on: see [`ContainerSpec::network`].
+    #[must_use]
+    pub fn address_on(self, network: &TestNetwork, address: IpAddr) -> Self {
+        let endpoint = json!({ "IPAMConfig": { "IPv4Address": address.to_string() } });
+        let endpoints = json!({ "EndpointsConfig": { network.name(): endpoint } });
+        self.network(network.name()).config("NetworkingConfig", endpoints)
     }
 
     /// The signal that ends it.
@@ -288,9 +304,34 @@ impl TestContainer {
     /// # Panics
     /// If it has none.
     pub async fn ip(&self) -> IpAddr {
+        self.ip_on("bridge").await
+    }
+
+    /// Its address on a network in the present run.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub async fn ip_on(&self, network: &str) -> IpAddr {
         let inspect = self.inspect().await.expect("the container to be there");
-        let ip = &inspect["NetworkSettings"]["Networks"]["bridge"]["IPAddress"];
-        ip.as_str().and_then(|ip| ip.parse().ok()).expect("an address on the bridge")
+        let ip = &inspect["NetworkSettings"]["Networks"][network]["IPAddress"];
+        let ip = ip.as_str().and_then(|ip| ip.parse().ok());
+        ip.unwrap_or_else(|| panic!("{} has no address on {network}", self.spec.name))
+    }
+
+    /// All that it has written, over all its runs.
+    pub async fn log(&self) -> String {
+        let path = format!("/containers/{}/logs?stdout=1&stderr=1", self.id);
+        let answer = self.spec.engine.successful(Method::GET, &path, None).await;
+        // Each piece begins with its stream and its length.
+        let mut rest = answer.body.as_ref();
+        let mut written = Vec::new();
+        while let Some(([_, _, _, _, a, b, c, d], after)) = rest.split_first_chunk() {
+            let length = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+            let (piece, next) = after.split_at(length.min(after.len()));
+            written.extend_from_slice(piece);
+            rest = next;
+        }
+        String::from_utf8_lossy(&written).into_owned()
     }
 
     /// Starts it, or does nothing if it runs.

@@ -56,6 +56,11 @@ impl Dockerd {
         Self { socket: socket.into() }
     }
 
+    /// The engine that listens at this socket.
+    pub(crate) fn at(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
     /// Its socket's path.
     pub fn socket(&self) -> &Path {
         &self.socket
@@ -92,6 +97,27 @@ impl Dockerd {
         within(REQUEST_DEADLINE, &what, exchange).await.unwrap_or_else(|e| panic!("{what}: {e:#}"))
     }
 
+    /// One request with a body of any kind.
+    ///
+    /// # Panics
+    /// If there is no answer.
+    pub(crate) async fn send_body(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Response {
+        let what = format!("{method} {path}");
+        let request = client::post(([127, 0, 0, 1], 0), path, body).method(method);
+        let request = request.header("content-type", content_type);
+        let exchange = async {
+            let stream = UnixStream::connect(&self.socket).await?;
+            request.exchange(stream).await?.finish().await
+        };
+        within(REQUEST_DEADLINE, &what, exchange).await.unwrap_or_else(|e| panic!("{what}: {e:#}"))
+    }
+
     /// One request that must succeed; the answer's JSON, or null where it has none.
     ///
     /// # Panics
@@ -120,9 +146,14 @@ impl Dockerd {
 
     /// Removes a container whatever its state, without a runtime: for use in `drop`.
     pub(crate) fn remove_blocking(&self, name: &str) -> std::io::Result<()> {
+        self.delete_blocking(&format!("/containers/{name}?force=1&v=1"))
+    }
+
+    /// Deletes something, without a runtime.
+    pub(crate) fn delete_blocking(&self, path: &str) -> std::io::Result<()> {
         let mut stream = std::os::unix::net::UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(REQUEST_DEADLINE))?;
-        write!(stream, "DELETE /containers/{name}?force=1&v=1 HTTP/1.0\r\n\r\n")?;
+        write!(stream, "DELETE {path} HTTP/1.0\r\n\r\n")?;
         // Its answer comes when the container is gone; one that says "gone before" is as good.
         stream.read_to_end(&mut Vec::new())?;
         Ok(())

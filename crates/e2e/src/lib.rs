@@ -5,26 +5,32 @@
 
 #![expect(clippy::expect_used, reason = "a harness fails by panicking, as a test does")]
 
+mod contained;
 mod container;
 mod dockerd;
 mod drowse;
 mod events;
 pub mod http;
 mod logs;
+mod network;
 mod proxy;
 mod relay;
+mod second;
 mod site;
 mod wait;
 pub mod websocket;
 
+pub use contained::{Contained, ContainedSpec};
 pub use container::{ContainerSpec, State, TestContainer};
 pub use dockerd::Dockerd;
 pub use drowse::{Drowse, DrowseSpec};
 pub use events::EventLog;
 pub use logs::Logs;
+pub use network::TestNetwork;
 pub use proxy::{Precedence, Right, SocketProxy};
 pub use relay::{Recorded, SocketRelay};
 pub use rustix::process::Signal;
+pub use second::SecondEngine;
 pub use site::{Site, Workload};
 pub use wait::{DEADLINE, eventually, free_port, scratch_folder, testapp, within};
 

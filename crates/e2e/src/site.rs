@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::contained::ContainedSpec;
 use crate::container::{ContainerSpec, TestContainer};
 use crate::dockerd::Dockerd;
 use crate::drowse::{Drowse, DrowseSpec};
 use crate::events::EventLog;
+use crate::network::TestNetwork;
 use crate::relay::SocketRelay;
 use crate::wait::{DEADLINE, eventually};
 
@@ -47,6 +49,23 @@ impl Site {
     /// A container that is to be made on this site, with port 80 exposed.
     pub fn container(&self, name: &str) -> ContainerSpec {
         self.engine.container(name).label(LABEL, self.id.as_str()).expose(80)
+    }
+
+    /// A bridge network of this site.
+    pub async fn network(&self, name: &str) -> TestNetwork {
+        TestNetwork::create(self.engine.clone(), format!("{name}-{}", self.id), None).await
+    }
+
+    /// The same with addresses of the test's own choice: `10.215.NUMBER.0/24`.
+    pub async fn network_numbered(&self, name: &str, number: u8) -> TestNetwork {
+        let name = format!("{name}-{}", self.id);
+        TestNetwork::create(self.engine.clone(), name, Some(number)).await
+    }
+
+    /// A drowse in a container of this site, which manages what this site's labels say.
+    pub async fn contained(&self) -> ContainedSpec {
+        let container = self.engine.container("drowse").label(LABEL, self.id.as_str());
+        ContainedSpec::new(&self.engine, container, self.relay.socket()).await
     }
 
     /// A drowse that manages what this site's labels say.

@@ -44,7 +44,9 @@ pub use readiness::HttpReadiness;
 pub use route::{PassiveRule, Route, RouteSpec};
 pub use table::{RouteConflict, RouteTable};
 pub use trust::{Network, NetworkError, TrustedProxies};
-pub use upstream::{Chooser, NoUpstream, Target, Upstream, UpstreamPolicy, Vantage};
+pub use upstream::{
+    Chooser, NoUpstream, SharedNetwork, Standpoint, Target, Upstream, UpstreamPolicy, Vantage,
+};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -1,5 +1,9 @@
 //! Where a route's bytes go: decided from the engine's data, never by trying.
 
+mod inside;
+mod refusal;
+mod vantage;
+
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -8,13 +12,8 @@ use std::{
 
 use drowse_provider::{Details, Engine, Network, NetworkMode, PublishedPort, Reach, Transport};
 
-/// From where drowse dials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Vantage {
-    /// From the network namespace of the machine that it runs on.
-    Host,
-}
+pub use refusal::NoUpstream;
+pub use vantage::{SharedNetwork, Standpoint, Vantage};
 
 /// What a route says about its upstream.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +24,8 @@ pub struct UpstreamPolicy {
     /// A host name or IP address to dial instead of the container's own. A name is resolved at each
     /// wake.
     pub address: Option<String>,
+    /// The network on which the container is dialled, where it can be reached on several.
+    pub network: Option<String>,
 }
 
 impl UpstreamPolicy {
@@ -46,20 +47,32 @@ impl UpstreamPolicy {
         self.address = Some(address.into());
         self
     }
+
+    /// On this one of the container's networks.
+    #[must_use]
+    pub fn on_network(mut self, network: impl Into<String>) -> Self {
+        self.network = Some(network.into());
+        self
+    }
 }
 
 /// Decides where the bytes of one route go, at each run anew.
 #[derive(Clone, Debug)]
 pub struct Chooser {
     engine: Arc<dyn Engine>,
-    vantage: Vantage,
+    standpoint: Standpoint,
     policy: UpstreamPolicy,
 }
 
 impl Chooser {
-    /// A chooser for containers of `engine`, whose reach is asked at each choice.
-    pub fn new(engine: Arc<dyn Engine>, vantage: Vantage, policy: UpstreamPolicy) -> Self {
-        Self { engine, vantage, policy }
+    /// A chooser for containers of `engine`, whose reach is asked at each choice, as is from where
+    /// it is dialled.
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        standpoint: impl Into<Standpoint>,
+        policy: UpstreamPolicy,
+    ) -> Self {
+        Self { engine, standpoint: standpoint.into(), policy }
     }
 
     /// The upstream of a container with these details.
@@ -67,7 +80,7 @@ impl Chooser {
     /// # Errors
     /// [`NoUpstream`]: see [`choose`].
     pub fn choose(&self, details: &Details) -> Result<Upstream, NoUpstream> {
-        choose(details, &self.engine.reach(), self.vantage, &self.policy)
+        choose(details, &self.engine.reach(), &self.standpoint.vantage(), &self.policy)
     }
 }
 
@@ -99,53 +112,15 @@ impl fmt::Display for Target {
     }
 }
 
-/// Why there is no upstream, and what to add. `Display` is a lower-case fragment for people.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NoUpstream {
-    /// No port was given and the container exposes none.
-    #[error("it exposes no TCP port: add `port`")]
-    NoPort,
-    /// No port was given and the container exposes several.
-    #[error("it exposes several TCP ports ({}): add `port` with one of them", list(.0))]
-    SeveralPorts(Vec<u16>),
-    /// It has no network.
-    #[error("it has no network (mode `none`): attach it to one, or add `address`")]
-    NoNetwork,
-    /// It shares the network of another container.
-    #[error(
-        "it lives in the network of container `{0}`: add `address` with where that one is reached"
-    )]
-    OthersNetwork(String),
-    /// It is on no network that can be dialled from here, and its port is not published.
-    #[error(
-        "port {port} cannot be reached ({why}): publish it (`ports: [\"{port}\"]`), attach the \
-         container to a `bridge` network, or add `address`"
-    )]
-    Unreachable {
-        /// The container's port.
-        port: u16,
-        /// What stands in the way.
-        why: String,
-    },
-    /// Its port is published on the other machine's loopback address only.
-    #[error(
-        "port {0} is published on the loopback address of another machine: publish it on one that \
-         can be reached"
-    )]
-    PublishedOnRemoteLoopback(u16),
-}
-
-fn list(ports: &[u16]) -> String {
-    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
-}
-
 /// Where the bytes for a container go. Pure: no I/O, no trying.
 ///
 /// In this order: the policy's address; loopback, for what listens on this machine itself; the
-/// container's address on a `bridge` network of a local rootful engine; the host's loopback, for
-/// containers on the host's network; the published port. Never a bridge address of a remote or
-/// rootless engine: it exists on every machine, and may be a stranger's here.
+/// container's address on a network that can be dialled from here; the host, for containers on the
+/// host's network; the published port. Which networks can be dialled depends on the vantage: those
+/// that drowse's own container is on, whatever their kind, or from the host of a local rootful
+/// engine the `bridge` networks. Never a bridge address of a remote or rootless engine: it exists on
+/// every machine, and may be a stranger's here. A container in another one's network is dialled as
+/// that one is.
 ///
 /// Of a container that does not run, the addresses are not known yet: the choice is the same, its
 /// `target` is `None`.
@@ -155,10 +130,9 @@ fn list(ports: &[u16]) -> String {
 pub fn choose(
     details: &Details,
     reach: &Reach,
-    vantage: Vantage,
+    vantage: &Vantage,
     policy: &UpstreamPolicy,
 ) -> Result<Upstream, NoUpstream> {
-    let Vantage::Host = vantage;
     let port = port(details, policy)?;
     if let Some(address) = &policy.address {
         return Ok(chosen(named(address, port), "the route's own address".to_owned()));
@@ -167,14 +141,114 @@ pub fn choose(
         let target = Target::Socket(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         return Ok(chosen(target, "a process of this machine".to_owned()));
     }
-    match &details.network_mode {
-        NetworkMode::None => Err(NoUpstream::NoNetwork),
-        NetworkMode::Container(other) => Err(NoUpstream::OthersNetwork(other.clone())),
-        NetworkMode::Host => on_the_hosts_network(reach, port),
-        _ => match on_a_bridge(details, reach, port) {
-            Some(upstream) => Ok(upstream),
-            None => published(details, reach, port),
-        },
+    let subject = Subject::of(details, port, policy.network.as_deref())?;
+    match (vantage, reach) {
+        (Vantage::Inside(shared), _) => inside::choose(&subject, reach, shared),
+        // What its host publishes is the same from anywhere.
+        (Vantage::Host, _) | (Vantage::Apart, Reach::Remote(_)) => from_the_host(&subject, reach),
+        (Vantage::Apart, _) => Err(NoUpstream::Apart(port)),
+    }
+}
+
+/// What is dialled, as far as networks are concerned: the container, or the one whose network it
+/// lives in.
+struct Subject<'a> {
+    port: u16,
+    mode: &'a NetworkMode,
+    networks: Vec<&'a Network>,
+    published: &'a [PublishedPort],
+    /// The only network that is looked at, where one was named.
+    named: Option<&'a str>,
+    /// Whether it runs, so that what is not known now will not be known later either.
+    is_alive: bool,
+    /// Whose address it is, for `why`.
+    whose: String,
+}
+
+impl<'a> Subject<'a> {
+    fn of(details: &'a Details, port: u16, named: Option<&'a str>) -> Result<Self, NoUpstream> {
+        let (mode, networks, published, whose) = match (&details.network_mode, &details.holder) {
+            (NetworkMode::Container(other), None) => {
+                return Err(NoUpstream::OthersNetwork(other.clone()));
+            }
+            (NetworkMode::Container(_), Some(holder)) => (
+                &holder.network_mode,
+                &holder.networks,
+                &holder.published,
+                format!("the address of `{}`, whose network it lives in,", holder.name),
+            ),
+            (mode, _) => (mode, &details.networks, &details.published, "its address".to_owned()),
+        };
+        match mode {
+            NetworkMode::None => return Err(NoUpstream::NoNetwork),
+            NetworkMode::Container(other) => return Err(NoUpstream::OthersNetwork(other.clone())),
+            _ => {}
+        }
+        let networks: Vec<&Network> = match named {
+            None => networks.iter().collect(),
+            Some(wanted) => {
+                let chosen = networks.iter().find(|network| network.name == wanted);
+                vec![chosen.ok_or_else(|| NoUpstream::NotOnNetwork {
+                    network: wanted.to_owned(),
+                    its: networks.iter().map(|network| network.name.clone()).collect(),
+                })?]
+            }
+        };
+        let is_alive = details.observation.status.is_alive();
+        Ok(Self { port, mode, networks, published, named, is_alive, whose })
+    }
+
+    /// Its address on the first of these networks on which it has one. `kind`: what they are, for
+    /// `why`. `None`: it runs and has none.
+    fn address_on(&self, networks: &[&Network], kind: &str) -> Option<Upstream> {
+        let whose = &self.whose;
+        let found = networks.iter().find_map(|network| Some((network, address(network)?)));
+        match (found, networks.first()) {
+            (Some((network, address)), _) => Some(chosen(
+                Target::Socket(SocketAddr::new(address, self.port)),
+                format!("{whose} on the {kind} `{}`", network.name),
+            )),
+            (None, Some(first)) if !self.is_alive => Some(Upstream {
+                target: None,
+                why: format!("{whose} on the {kind} `{}`, once it runs", first.name),
+            }),
+            _ => None,
+        }
+    }
+
+    /// How its TCP port is published. IPv4 first: engines publish on both families, and on IPv6 not
+    /// always in working order.
+    fn bindings(&self) -> Vec<&'a PublishedPort> {
+        let is_meant = |published: &&PublishedPort| {
+            published.container.number == self.port
+                && published.container.transport == Transport::Tcp
+        };
+        let mut bindings: Vec<_> = self.published.iter().filter(is_meant).collect();
+        bindings.sort_by_key(|binding| binding.host_address.is_ipv6());
+        bindings
+    }
+
+    /// The published port where `target` says that it is dialled.
+    fn published(&self, binding: &PublishedPort, target: impl FnOnce(u16) -> Target) -> Upstream {
+        let why = format!("its published port {}", self.port);
+        match binding.host_port {
+            Some(host_port) => chosen(target(host_port), why),
+            None => Upstream { target: None, why: format!("{why}, once it runs") },
+        }
+    }
+}
+
+fn from_the_host(subject: &Subject<'_>, reach: &Reach) -> Result<Upstream, NoUpstream> {
+    if *subject.mode == NetworkMode::Host {
+        return on_the_hosts_network(reach, subject.port);
+    }
+    let bridges: Vec<&Network> = match reach {
+        Reach::Local => subject.networks.iter().copied().filter(|one| one.is_bridge()).collect(),
+        _ => Vec::new(),
+    };
+    match subject.address_on(&bridges, "bridge network") {
+        Some(upstream) => Ok(upstream),
+        None => published(subject, reach),
     }
 }
 
@@ -228,71 +302,33 @@ fn on_the_hosts_network(reach: &Reach, port: u16) -> Result<Upstream, NoUpstream
     }
 }
 
-fn on_a_bridge(details: &Details, reach: &Reach, port: u16) -> Option<Upstream> {
-    if *reach != Reach::Local {
-        return None;
-    }
-    let bridges = || details.networks.iter().filter(|network| is_bridge(network));
-    let with_address = bridges().find_map(|network| Some((network, address(network)?)));
-    match with_address {
-        Some((network, address)) => Some(chosen(
-            Target::Socket(SocketAddr::new(address, port)),
-            format!("its address on the bridge network `{}`", network.name),
-        )),
-        None if !details.observation.status.is_alive() => {
-            bridges().next().map(|network| Upstream {
-                target: None,
-                why: format!("its address on the bridge network `{}`, once it runs", network.name),
-            })
-        }
-        None => None,
-    }
-}
-
-fn is_bridge(network: &Network) -> bool {
-    network.driver.as_deref() == Some("bridge")
-}
-
 fn address(network: &Network) -> Option<IpAddr> {
     let addresses = || network.addresses.iter().copied();
     addresses().find(IpAddr::is_ipv4).or_else(|| addresses().next())
 }
 
-fn published(details: &Details, reach: &Reach, port: u16) -> Result<Upstream, NoUpstream> {
-    let mut bindings: Vec<&PublishedPort> = details
-        .published
-        .iter()
-        .filter(|published| {
-            published.container.number == port && published.container.transport == Transport::Tcp
-        })
-        .collect();
-    // IPv4 first: engines publish on both families, and on IPv6 not always in working order.
-    bindings.sort_by_key(|binding| binding.host_address.is_ipv6());
-    if bindings.is_empty() {
-        return Err(NoUpstream::Unreachable { port, why: why_no_bridge(details, reach) });
-    }
-    let why = format!("its published port {port}");
-    let at = |target: &dyn Fn(u16) -> Target, binding: &PublishedPort| match binding.host_port {
-        Some(host_port) => chosen(target(host_port), why.clone()),
-        None => Upstream { target: None, why: format!("{why}, once it runs") },
+fn published(subject: &Subject<'_>, reach: &Reach) -> Result<Upstream, NoUpstream> {
+    let port = subject.port;
+    let bindings = subject.bindings();
+    let Some(first) = bindings.first() else {
+        return Err(NoUpstream::Unreachable { port, why: why_no_bridge(subject, reach) });
     };
     if let Reach::Remote(host) = reach {
         let reachable = bindings.iter().find(|binding| !binding.host_address.is_loopback());
         return match reachable {
-            Some(binding) => Ok(at(&|host_port| named(host, host_port), binding)),
+            Some(binding) => Ok(subject.published(binding, |host_port| named(host, host_port))),
             None => Err(NoUpstream::PublishedOnRemoteLoopback(port)),
         };
     }
-    let binding = bindings[0];
-    let address = match binding.host_address {
+    let address = match first.host_address {
         IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         address => address,
     };
-    Ok(at(&|host_port| Target::Socket(SocketAddr::new(address, host_port)), binding))
+    Ok(subject.published(first, |host_port| Target::Socket(SocketAddr::new(address, host_port))))
 }
 
-fn why_no_bridge(details: &Details, reach: &Reach) -> String {
+fn why_no_bridge(subject: &Subject<'_>, reach: &Reach) -> String {
     match reach {
         Reach::Remote(host) => format!("container addresses on `{host}` mean nothing here"),
         Reach::LocalPublishedOnly => {
@@ -300,13 +336,13 @@ fn why_no_bridge(details: &Details, reach: &Reach) -> String {
              not be asked whether it is (`GET /info`)"
                 .to_owned()
         }
-        _ if details.networks.is_empty() => "it is on no network".to_owned(),
+        _ if subject.networks.is_empty() => "it is on no network".to_owned(),
         _ => {
-            let kind = |network: &Network| {
+            let kind = |network: &&Network| {
                 let driver = network.driver.as_deref().unwrap_or("unknown kind");
                 format!("`{}` ({driver})", network.name)
             };
-            let networks: Vec<_> = details.networks.iter().map(kind).collect();
+            let networks: Vec<_> = subject.networks.iter().map(kind).collect();
             format!("it has no address on a `bridge` network, only {}", networks.join(", "))
         }
     }

@@ -113,6 +113,7 @@ impl World {
         let line = |(id, process): (&String, &Process)| {
             let ProcessSpec { name, labels, .. } = &*process.spec;
             Summary::new(id, name, labels.clone(), process.observation().status)
+                .with_networks(NetworkMode::Host, Vec::new())
         };
         self.processes.iter().map(line).collect()
     }

@@ -25,8 +25,12 @@ pub struct Details {
     pub created: Option<SystemTime>,
     /// How it is attached to networks.
     pub network_mode: NetworkMode,
-    /// Its networks, with its addresses on them while it runs. Ordered by name.
+    /// Its networks, with its addresses on them while it runs. Ordered by name. Empty where it lives
+    /// in another container's network: see [`holder`](Self::holder).
     pub networks: Vec<Network>,
+    /// The container whose network it lives in ([`NetworkMode::Container`]), as that one was read
+    /// at the same moment; `None` if it could not be read.
+    pub holder: Option<Box<NetworkHolder>>,
     /// The ports it declares to listen on. Ordered.
     pub exposed: Vec<Port>,
     /// The ports that its host forwards to it, as configured (also while stopped). Ordered.
@@ -56,6 +60,7 @@ impl Details {
             created: None,
             network_mode: NetworkMode::Networks,
             networks: Vec::new(),
+            holder: None,
             exposed: Vec::new(),
             published: Vec::new(),
             stop_timeout: None,
@@ -80,17 +85,36 @@ pub struct Summary {
     pub labels: BTreeMap<String, String>,
     /// What it is doing.
     pub status: crate::ContainerStatus,
+    /// How it is attached to networks.
+    pub network_mode: NetworkMode,
+    /// The names of its networks. Ordered.
+    pub networks: Vec<String>,
 }
 
 impl Summary {
-    /// A line of a list.
+    /// A line of a list, of a container without networks.
     pub fn new(
         id: impl Into<String>,
         name: impl Into<String>,
         labels: BTreeMap<String, String>,
         status: crate::ContainerStatus,
     ) -> Self {
-        Self { id: id.into(), name: name.into(), labels, status }
+        Self {
+            id: id.into(),
+            name: name.into(),
+            labels,
+            status,
+            network_mode: NetworkMode::Networks,
+            networks: Vec::new(),
+        }
+    }
+
+    /// Attached to networks so, and to these.
+    #[must_use]
+    pub fn with_networks(mut self, mode: NetworkMode, names: Vec<String>) -> Self {
+        self.network_mode = mode;
+        self.networks = names;
+        self
     }
 }
 
@@ -108,6 +132,31 @@ pub enum NetworkMode {
     Container(String),
 }
 
+/// The container whose network another one lives in: what of it concerns that other one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NetworkHolder {
+    /// The engine's own id, whole.
+    pub id: String,
+    /// The name without decoration.
+    pub name: String,
+    /// How it is attached to networks itself. Where it lives in the network of a further one, the
+    /// engine crate follows that chain to its end: this is the container at the end.
+    pub network_mode: NetworkMode,
+    /// Its networks, with its addresses on them while it runs. Ordered by name.
+    pub networks: Vec<Network>,
+    /// The ports that its host forwards to it, and so to whoever lives in its network. Ordered.
+    pub published: Vec<PublishedPort>,
+}
+
+impl NetworkHolder {
+    /// The network side of a container with these details.
+    pub fn of(details: Details) -> Self {
+        let Details { id, name, network_mode, networks, published, .. } = details;
+        Self { id, name, network_mode, networks, published }
+    }
+}
+
 /// A container's place on one network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -119,12 +168,27 @@ pub struct Network {
     pub driver: Option<String>,
     /// The container's addresses there: empty while it is stopped.
     pub addresses: Vec<IpAddr>,
+    /// Its ways out of it: empty while it is stopped, and where there is none. On a `bridge` network
+    /// they are the engine's host itself.
+    pub gateways: Vec<IpAddr>,
 }
 
 impl Network {
-    /// A place on the network `name`.
+    /// A place on the network `name`, without a way out.
     pub fn new(name: impl Into<String>, driver: Option<String>, addresses: Vec<IpAddr>) -> Self {
-        Self { name: name.into(), driver, addresses }
+        Self { name: name.into(), driver, addresses, gateways: Vec::new() }
+    }
+
+    /// With these ways out of it.
+    #[must_use]
+    pub fn with_gateways(mut self, gateways: Vec<IpAddr>) -> Self {
+        self.gateways = gateways;
+        self
+    }
+
+    /// Whether it is a bridge of the engine's host.
+    pub fn is_bridge(&self) -> bool {
+        self.driver.as_deref() == Some("bridge")
     }
 }
 

@@ -95,6 +95,8 @@ pub enum EventAction {
     Rename(String),
     /// Its definition was changed.
     Update,
+    /// It was attached to a network, or taken off one: also at each start and each end.
+    Network,
     /// It is gone, and its id with it.
     Destroy,
     /// Anything else, in the engine's word.

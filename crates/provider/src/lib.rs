@@ -30,8 +30,8 @@ pub mod testing;
 
 pub use capabilities::{Capabilities, Support};
 pub use details::{
-    Details, Network, NetworkMode, Owner, Port, PublishedPort, Reach, RestartPolicy, Stats,
-    Summary, Transport,
+    Details, Network, NetworkHolder, NetworkMode, Owner, Port, PublishedPort, Reach, RestartPolicy,
+    Stats, Summary, Transport,
 };
 pub use error::{Action, Error, ErrorKind};
 pub use event::{Actor, EngineItem, Event, EventAction, EventType, WatchItem};

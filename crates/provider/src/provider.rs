@@ -175,6 +175,11 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// From where its containers can be dialled. Needs no I/O; as far as is known.
     fn reach(&self) -> Reach;
 
+    /// What its machine calls itself, as far as is known. Needs no I/O.
+    fn machine(&self) -> Option<String> {
+        None
+    }
+
     /// Every container there is, in one call.
     ///
     /// # Errors

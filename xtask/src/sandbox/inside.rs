@@ -74,6 +74,7 @@ pub(crate) fn main(
         .env_remove("DOCKER_CONTEXT")
         .env_remove("DOCKER_TLS_VERIFY")
         .env("DROWSE_TESTAPP", testapp)
+        .env("DROWSE_STATIC_BIN", testapp::path_of_drowse()?)
         .env("DROWSE_TEST_TMP", scratch.join("tmp"))
         // The group that xtask was started in has no number in here: `getpgrp()` would be 0.
         .process_group(0)

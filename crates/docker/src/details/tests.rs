@@ -32,7 +32,8 @@ fn a_running_one_has_addresses_and_the_ports_that_are_bound() {
             "Ports": {"53/udp": null, "80/tcp": [
                 {"HostIp": "0.0.0.0", "HostPort": "32768"}, {"HostIp": "::", "HostPort": "32768"}]},
             "Networks": {
-                "bridge": {"IPAddress": "172.17.0.2", "GlobalIPv6Address": ""},
+                "bridge": {"IPAddress": "172.17.0.2", "GlobalIPv6Address": "",
+                    "Gateway": "172.17.0.1", "IPv6Gateway": ""},
                 "lan": {"IPAddress": "10.0.0.2", "GlobalIPv6Address": "fd00::2"}},
         },
     }));
@@ -49,7 +50,8 @@ fn a_running_one_has_addresses_and_the_ports_that_are_bound() {
     assert_eq!(
         details.networks,
         [
-            Network::new("bridge", Some("bridge".into()), vec!["172.17.0.2".parse().unwrap()]),
+            Network::new("bridge", Some("bridge".into()), vec!["172.17.0.2".parse().unwrap()])
+                .with_gateways(vec!["172.17.0.1".parse().unwrap()]),
             Network::new(
                 "lan",
                 None,

@@ -24,6 +24,8 @@ pub(crate) const ACTIONS: &[&str] = &[
     "update",
     "destroy",
     "remove",
+    "connect",
+    "disconnect",
 ];
 
 /// One event as it was told.
@@ -34,24 +36,30 @@ pub(crate) struct Told {
     pub(crate) nanoseconds: i64,
 }
 
-/// Reads one line. `Ok(None)`: it is about something else than a container.
+/// Reads one line. `Ok(None)`: it is not about a container.
 pub(crate) fn parse(line: &[u8]) -> Result<Option<Told>, serde_json::Error> {
     let line: EventLine = serde_json::from_slice(line)?;
-    if line.kind.is_some_and(|kind| kind != "container") {
-        return Ok(None);
-    }
     let Some((action, actor)) = line.action.zip(line.actor) else { return Ok(None) };
-    let Some(id) = actor.id else { return Ok(None) };
     let seconds = line.time.unwrap_or_default().saturating_mul(1_000_000_000);
     let nanoseconds = line.time_nano.unwrap_or(seconds);
     let mut attributes = actor.attributes.unwrap_or_default();
     if let Some(verdict) = line.health_status {
         attributes.entry("health_status".to_owned()).or_insert(verdict);
     }
-    let name = attributes.remove("name").unwrap_or_default();
-    let attribute = |key: &str| attributes.get(key).map(String::as_str);
-    let action = action_of(&action, attribute);
-    let actor = Actor::new(id, name, attributes.into_iter().collect());
+    let (actor, action) = match line.kind.as_deref() {
+        None | Some("container") => {
+            let Some(id) = actor.id else { return Ok(None) };
+            let name = attributes.remove("name").unwrap_or_default();
+            let action = action_of(&action, |key| attributes.get(key).map(String::as_str));
+            (Actor::new(id, name, attributes.into_iter().collect()), action)
+        }
+        // Told of the network; the name among the attributes is the network's.
+        Some("network") if matches!(action.as_str(), "connect" | "disconnect") => {
+            let Some(id) = attributes.remove("container") else { return Ok(None) };
+            (Actor::new(id, "", attributes.into_iter().collect()), EventAction::Network)
+        }
+        Some(_) => return Ok(None),
+    };
     let time = SystemTime::UNIX_EPOCH
         + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or_default());
     Ok(Some(Told { event: Event::container(actor, action, time), nanoseconds }))
@@ -93,6 +101,7 @@ fn action_of<'a>(word: &str, attribute: impl Fn(&str) -> Option<&'a str>) -> Eve
 pub(crate) fn changes_state(action: &EventAction) -> bool {
     match action {
         // Of a check that tells no verdict.
+        EventAction::Network => false,
         EventAction::Other(word) => word.starts_with("health_status"),
         // A signal as well: it resumes a container that is paused.
         _ => true,
@@ -147,6 +156,19 @@ mod tests {
     #[test]
     fn what_is_no_container_is_passed_over_and_garbage_is_an_error() {
         assert!(parse(br#"{"Type":"network","Action":"connect"}"#).unwrap().is_none());
+        assert!(
+            parse(br#"{"Type":"network","Action":"create","Actor":{"ID":"1"}}"#).unwrap().is_none()
+        );
         assert!(parse(b"{\"Type\":").is_err());
+    }
+
+    #[test]
+    fn a_network_tells_of_the_container_that_is_attached_to_it() {
+        let line = br#"{"Type":"network","Action":"connect","timeNano":1,"Actor":{"ID":"n",
+            "Attributes":{"container":"c","name":"shop","type":"bridge"}}}"#;
+        let told = parse(line).unwrap().unwrap().event;
+        assert_eq!((told.actor.id.as_str(), told.actor.name.as_str()), ("c", ""));
+        assert_eq!(told.action, EventAction::Network);
+        assert!(!changes_state(&told.action), "a read for each start is enough");
     }
 }

@@ -251,7 +251,7 @@ fn query(since: Option<i64>) -> EventsOptions {
         }),
         until: None,
         filters: Some(HashMap::from([
-            ("type".to_owned(), vec!["container".to_owned()]),
+            ("type".to_owned(), vec!["container".to_owned(), "network".to_owned()]),
             ("event".to_owned(), actions),
         ])),
     }

@@ -17,6 +17,7 @@ use self::watched::{Reading, Verdict, Watched};
 use super::{event::changes_state, mailbox::Mailbox};
 use crate::{
     client::members,
+    details::network_mode_of,
     state::status_of,
     target::Target,
     wire::{Inspected, Listed},
@@ -189,7 +190,10 @@ impl Registry {
     pub(super) fn event(&self, event: &Event, nanoseconds: i64) -> Vec<Target> {
         let mut state = self.state();
         let mut settling = Vec::new();
-        for target in state.concerned(event) {
+        // Whoever watches one container is told of its runs; its networks come and go with them.
+        let is_of_a_run = event.action != EventAction::Network;
+        let concerned = if is_of_a_run { state.concerned(event) } else { HashSet::new() };
+        for target in concerned {
             let Some(watched) = state.watched.get(&target) else { continue };
             let run = watched.run_at(&event.actor.id, i128::from(nanoseconds));
             let told = event.clone().of_run(run);
@@ -204,6 +208,7 @@ impl Registry {
                 settling.push(target);
             }
         }
+        state.tell_guests(event);
         match &mut state.held {
             Some(held) if held.len() < HELD_MAX => held.push(event.clone()),
             Some(_) => state.is_list_wanted = true,
@@ -410,6 +415,23 @@ impl State {
         concerned
     }
 
+    /// Tells those who watch a container that lives in the network of another one what becomes of
+    /// that one's: it can no longer be reached where it was, or elsewhere from now on. What runs in it
+    /// goes on all the same: only a read tells.
+    fn tell_guests(&self, event: &Event) {
+        let action = match event.action {
+            EventAction::Die(_) => EventAction::Die(None),
+            EventAction::Start => EventAction::Update,
+            _ => return,
+        };
+        let lives_there =
+            |watched: &&Watched| watched.holder.as_deref() == Some(event.actor.id.as_str());
+        for guest in self.watched.values().filter(lives_there) {
+            let told = Event::container(event.actor.clone(), action.clone(), event.time);
+            guest.watches.iter().for_each(|mailbox| mailbox.hint(WatchItem::Event(told.clone())));
+        }
+    }
+
     fn tell_all(&self, event: &Event) {
         for mailbox in &self.all {
             mailbox.hint(EngineItem::Event(event.clone()));
@@ -458,5 +480,8 @@ impl State {
 
 pub(crate) fn summary_of(line: &Listed) -> Summary {
     let name = line.names[0].as_str();
+    let mode = network_mode_of(&line.host_config.network_mode);
+    let networks = line.network_settings.networks.keys().cloned().collect();
     Summary::new(line.id.as_str(), name, line.labels.clone(), status_of(&line.state))
+        .with_networks(mode, networks)
 }

@@ -205,8 +205,69 @@ async fn a_network_of_ones_own_has_its_driver() {
     let name = dockerd.make(&definition).await;
     let details = dockerd.provider(&name).inspect(patience()).await.unwrap();
     assert_eq!(details.networks[0].driver.as_deref(), Some("bridge"));
+
+    // That a container is attached to it is told to those who follow the whole engine.
+    let other = dockerd.make(&testapp(&[])).await;
+    let other = dockerd.api.inspect(&other).await["Id"].as_str().unwrap().to_owned();
+    dockerd.api.post(&other, "start").await;
+    let mut all = dockerd.engine.events();
+    lists(&mut all, 1).await;
+    let body = json!({"Container": other}).to_string();
+    dockerd.api.must("POST", &format!("/networks/{network}/connect"), body.as_bytes()).await;
+    let told = all.filter(|item| {
+        ready(matches!(item, Ok(EngineItem::Event(told))
+            if told.action == EventAction::Network && told.actor.id == other))
+    });
+    let told = tokio::time::timeout(PATIENCE, std::pin::pin!(told).next()).await;
+    assert!(told.unwrap().is_some());
+    let list = dockerd.engine.list(patience()).await.unwrap();
+    let line = list.iter().find(|line| line.id == other).unwrap();
+    let mut networks = ["bridge".to_owned(), network.clone()];
+    networks.sort();
+    assert_eq!(line.networks, networks);
+    dockerd.api.remove(&other).await;
     dockerd.api.remove(&name).await;
     dockerd.api.must("DELETE", &format!("/networks/{network}"), b"").await;
+    dockerd.tear_down().await;
+}
+
+#[tokio::test]
+async fn what_lives_in_anothers_network_is_told_with_that_one() {
+    let dockerd = Dockerd::new().await;
+    let mut definition = testapp(&["PORT=81"]);
+    definition["ExposedPorts"] = json!({"80/tcp": {}});
+    definition["HostConfig"] =
+        json!({"PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}});
+    let holder = dockerd.make(&definition).await;
+    dockerd.api.post(&holder, "start").await;
+    let mut guest = testapp(&["PORT=80"]);
+    guest["HostConfig"] = json!({"NetworkMode": format!("container:{holder}")});
+    let guest = dockerd.make(&guest).await;
+    let provider = dockerd.provider(&guest);
+    provider.start(patience()).await.unwrap();
+
+    let details = provider.inspect(patience()).await.unwrap();
+    let of_holder = dockerd.provider(&holder).inspect(patience()).await.unwrap();
+    assert!(matches!(details.network_mode, NetworkMode::Container(_)), "{details:?}");
+    let told = details.holder.unwrap();
+    assert_eq!((&told.name, &told.networks), (&holder, &of_holder.networks));
+    assert_eq!(told.published, of_holder.published);
+    let [network] = told.networks.as_slice() else { panic!("{:?}", told.networks) };
+    assert_eq!((network.addresses.len(), network.gateways.len()), (1, 1));
+
+    // Whoever watches the guest is told when it can no longer be reached there.
+    let mut watch = provider.watch();
+    until_synced(&mut watch, |seen| seen.status == ContainerStatus::Running).await;
+    dockerd.api.post(&holder, "kill").await;
+    let died = EventAction::Die(None);
+    until(&mut watch, |item| matches!(item, WatchItem::Event(told) if told.action == died)).await;
+    dockerd.api.post(&holder, "start").await;
+    until(
+        &mut watch,
+        |item| matches!(item, WatchItem::Event(told) if told.action == EventAction::Update),
+    )
+    .await;
+    dockerd.api.remove(&guest).await;
     dockerd.tear_down().await;
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct Settings {
     pub(crate) stop_timeout: Option<Given<Duration>>,
     pub(crate) wake_timeout: Option<Given<Duration>>,
     pub(crate) start_grace: Option<Given<Duration>>,
+    /// On which of its networks it is dialled.
+    pub(crate) network: Option<Given<String>>,
     /// Whose requests neither wake nor keep awake.
     pub(crate) passive_user_agents: Option<Given<Vec<String>>>,
     /// Requests for these paths neither wake nor keep awake.
@@ -73,6 +75,7 @@ impl Settings {
             stop_timeout: either(self.stop_timeout, fallback.stop_timeout.as_ref()),
             wake_timeout: either(self.wake_timeout, fallback.wake_timeout.as_ref()),
             start_grace: either(self.start_grace, fallback.start_grace.as_ref()),
+            network: either(self.network, fallback.network.as_ref()),
             passive_user_agents: either(
                 self.passive_user_agents,
                 fallback.passive_user_agents.as_ref(),
@@ -163,6 +166,12 @@ pub(crate) const WORKLOAD_KEYS: &[Definition<Settings>] = &[
         set: field!(start_grace, duration::parse),
     },
     Definition {
+        name: "network",
+        expected: "the name of one of its networks, such as `proxy`",
+        several: false,
+        set: field!(network, network),
+    },
+    Definition {
         name: "passive_user_agents",
         expected: "a part of a `User-Agent` such as `UptimeRobot`, or several",
         several: true,
@@ -230,6 +239,18 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("this duration must be longer than nothing".to_owned()),
         duration => Ok(duration),
     }
+}
+
+/// As engines name networks.
+fn network(text: &str) -> Result<String, String> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_good) {
+        return Ok(text.to_owned());
+    }
+    let shown = text.escape_debug();
+    Err(format!(
+        "`{shown}` is no name of a network: letters, digits, `_`, `.` and `-` are expected"
+    ))
 }
 
 fn port(text: &str) -> Result<u16, String> {

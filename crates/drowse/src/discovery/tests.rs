@@ -31,10 +31,15 @@ fn labelled(engine: &ScriptedEngine, name: &str) -> ScriptedContainer {
 }
 
 fn begin(engine: ScriptedEngine, wanted: &[Reference]) -> Followed {
+    begin_at(engine, wanted, Whereabouts::default())
+}
+
+fn begin_at(engine: ScriptedEngine, wanted: &[Reference], whereabouts: Whereabouts) -> Followed {
     let sender = Arc::new(watch::Sender::new(Inventory::new()));
     let inventory = sender.subscribe();
-    let task = tokio::spawn(follow(Arc::new(engine.clone()), wanted.into(), None, sender));
-    Followed { engine, inventory, task }
+    let engine_followed = Arc::new(engine.clone());
+    let following = follow(engine_followed, wanted.into(), None, Arc::new(whereabouts), sender);
+    Followed { engine, inventory, task: tokio::spawn(following) }
 }
 
 impl Followed {
@@ -141,7 +146,7 @@ async fn a_read_that_began_before_a_rename_is_not_believed() {
     let web = labelled(&engine, "web");
     let Reference::Id(id) = web.id() else { panic!() };
     let inventory = Arc::new(watch::Sender::new(Inventory::new()));
-    let mut follower = Follower::new(Arc::new(engine), Arc::new([]), inventory);
+    let mut follower = Follower::new(Arc::new(engine), Arc::new([]), Arc::default(), inventory);
     let mut reads = FuturesUnordered::new();
     follower.to_read.insert(id.clone());
     follower.begin_reads(&mut reads);
@@ -158,4 +163,43 @@ async fn a_read_that_began_before_a_rename_is_not_believed() {
     follower.read(id.clone(), new);
     assert!(follower.known.contains_key(&id));
     assert!(follower.reading.is_empty() && follower.to_read.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn drowses_own_networks_are_followed() {
+    let engine = ScriptedEngine::new("home");
+    let own = engine.add("drowse");
+    own.start();
+    let attach = |names: &[&str]| {
+        let network = |name: &&str| drowse_provider::Network::new(*name, None, Vec::new());
+        own.set_details(|details| details.networks = names.iter().map(network).collect());
+    };
+    attach(&["front"]);
+    // Nothing is shown before it is known from where: the first plan must be a right one.
+    own.script(Action::Inspect, [Step::refuse(ErrorKind::Unavailable { reason: "busy".into() })]);
+    let followed_engine = engine.clone();
+    let mut followed = begin_at(engine, &[], Whereabouts::inside(own.id()));
+    let mut sees = async |names: &[&str]| {
+        let networks = |names: &[&str]| -> Vec<_> {
+            let shared = |name: &&str| drowse_gateway::SharedNetwork::new(*name, Vec::new());
+            names.iter().map(shared).collect()
+        };
+        let expected = Vantage::Inside(networks(names));
+        let is_so = |inventory: &Inventory| {
+            let Some(view) = inventory.get("home") else { return false };
+            let is_known = view.here.own.is_some();
+            assert!(is_known || view.containers.is_none(), "shown from nowhere");
+            view.here.vantage == expected
+        };
+        let waited = tokio::time::timeout(PATIENCE, followed.inventory.wait_for(is_so)).await;
+        assert!(waited.is_ok(), "never on {names:?}");
+    };
+    sees(&["front"]).await;
+    attach(&["back", "front"]);
+    own.tell(EventAction::Network);
+    sees(&["back", "front"]).await;
+    // And where the event was lost, the next list tells.
+    attach(&["back"]);
+    followed_engine.resync();
+    sees(&["back"]).await;
 }

@@ -85,6 +85,22 @@ pub(super) fn passive(own: &Settings, defaults: &Settings) -> PassiveRule {
     rule
 }
 
+/// On which of its networks a container is dialled. A default may be meant for others: it counts
+/// where the container is on that network.
+pub(super) fn network(
+    own: &Settings,
+    defaults: &Settings,
+    details: Option<&Details>,
+) -> Option<String> {
+    if let Some(own) = &own.network {
+        return Some(own.value.clone());
+    }
+    let default = &defaults.network.as_ref()?.value;
+    let details = details?;
+    let networks = details.holder.as_ref().map_or(&details.networks, |holder| &holder.networks);
+    networks.iter().any(|network| network.name == *default).then(|| default.clone())
+}
+
 /// Names a key as it was given: as a label, or as in the file.
 fn key_of<T>(name: &'static str) -> impl Fn(&Given<T>) -> String {
     move |given| match &given.origin {

@@ -5,7 +5,7 @@ use drowse_provider::{Network, NetworkMode, Owner, Port, RestartPolicy, Support}
 use super::*;
 use crate::config::Severity;
 
-fn container(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
+pub(super) fn container(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
     let observation = Observation::new(ContainerStatus::Stopped, None);
     let mut details = Details::new(format!("id-{name}"), name, observation);
     details.created = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age));
@@ -16,28 +16,28 @@ fn container(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
     details
 }
 
-fn enabled(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
+pub(super) fn enabled(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
     let mut details = container(name, age, labels);
     details.labels.insert("drowse.enable".to_owned(), "true".to_owned());
     details
 }
 
-fn engine(containers: impl IntoIterator<Item = Details>) -> EngineView {
+pub(super) fn engine(containers: impl IntoIterator<Item = Details>) -> EngineView {
     EngineView {
         containers: Some(containers.into_iter().map(Arc::new).collect()),
         ..EngineView::unread(Capabilities::all(), Reach::Local)
     }
 }
 
-fn docker(containers: impl IntoIterator<Item = Details>) -> Inventory {
+pub(super) fn docker(containers: impl IntoIterator<Item = Details>) -> Inventory {
     Inventory::from([("docker".to_owned(), engine(containers))])
 }
 
-fn config(text: &str) -> Config {
+pub(super) fn config(text: &str) -> Config {
     crate::config::from_text(text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn lines(plan: &Plan) -> String {
+pub(super) fn lines(plan: &Plan) -> String {
     let line = |problem: &Problem| format!("{}: {}", problem.severity.as_str(), problem.line());
     plan.problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -267,9 +267,145 @@ fn a_route_that_can_lead_nowhere_is_refused_with_what_to_add() {
     let plan = make(&Config::without_file(), &docker([lonely, guest, named, starting]));
     assert_eq!(names(&plan), ["named", "starting"]);
     insta::assert_snapshot!(lines(&plan), @r"
-    error: container `guest` on engine `docker`: route `default`: it lives in the network of container `vpn`: add `address` with where that one is reached
+    error: container `guest` on engine `docker`: route `default`: it lives in the network of container `vpn`, which cannot be read: is it gone? Add `address` with where that one is reached
     error: container `lonely` on engine `docker`: route `default`: it has no network (mode `none`): attach it to one, or add `address`
     ");
+}
+
+/// drowse in the container `own`, which is on the network `proxy`.
+fn inside(own: &Details) -> Here {
+    Here {
+        vantage: drowse_gateway::Vantage::inside(own),
+        own: Some(Arc::new(crate::whereabouts::Own {
+            id: own.id.clone(),
+            name: own.name.clone(),
+            may_be_holder: false,
+            holder: None,
+            published: own.published.clone(),
+            networks: vec!["proxy".to_owned()],
+        })),
+    }
+}
+
+fn published(mut details: Details, address: &str, host_port: u16) -> Details {
+    details.published.push(drowse_provider::PublishedPort {
+        container: Port::tcp(80),
+        host_address: address.parse().unwrap(),
+        host_port: Some(host_port),
+    });
+    details
+}
+
+#[test]
+fn row_34_the_container_that_drowse_runs_in_is_no_workload() {
+    let own = enabled("drowse", 1, &[]);
+    let vpn = enabled("vpn", 1, &[]);
+    let config = config(
+        "workloads:\n  self: { container: { name: drowse } }\n  again: { container: { id: id-dro } }\n",
+    );
+    let mut here = inside(&own);
+    let mut view = engine([own.clone(), vpn.clone()]);
+    view.here = here.clone();
+    let by_file = make(&config, &Inventory::from([("docker".to_owned(), view.clone())]));
+    let by_label =
+        make(&Config::without_file(), &Inventory::from([("docker".to_owned(), view.clone())]));
+    assert_eq!((names(&by_file), names(&by_label)), (vec!["vpn"], vec!["vpn"]));
+    let own = here.own.as_mut().map(Arc::make_mut).unwrap();
+    own.holder = Some((vpn.id.clone(), "vpn".to_owned()));
+    view.here = here.clone();
+    let in_network = make(&Config::without_file(), &Inventory::from([("docker".to_owned(), view)]));
+    assert_eq!(names(&in_network), [""; 0]);
+    insta::assert_snapshot!([lines(&by_file), lines(&by_label), lines(&in_network)].join("\n--\n"), @r"
+    error: workload `self`: drowse itself runs in it: it would stop itself, and nobody would be left to wake it; take its labels off, or take it out of the file
+    error: workload `again`: its container is another workload's already
+    --
+    error: container `drowse` on engine `docker`: drowse itself runs in it: it would stop itself, and nobody would be left to wake it; take its labels off, or take it out of the file
+    --
+    error: container `drowse` on engine `docker`: drowse itself runs in it: it would stop itself, and nobody would be left to wake it; take its labels off, or take it out of the file
+    error: container `vpn` on engine `docker`: drowse itself lives in its network (its container `drowse` has `network_mode: container:…`): without it drowse would be cut off; give drowse a network of its own
+    ");
+}
+
+/// Only the mounts tell, and these are the same for all that live in one network.
+#[test]
+fn row_34_what_may_be_drowses_own_container_is_no_workload_either() {
+    let own = enabled("vpn", 1, &[]);
+    let mut beside = enabled("beside", 1, &[]);
+    beside.network_mode = NetworkMode::Container(own.id.clone());
+    let mut here = inside(&own);
+    here.own.as_mut().map(Arc::make_mut).unwrap().may_be_holder = true;
+    let mut view = engine([own, beside]);
+    view.here = here;
+    let plan = make(&Config::without_file(), &Inventory::from([("docker".to_owned(), view)]));
+    assert_eq!(names(&plan), [""; 0]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `beside` on engine `docker`: drowse itself may run in it: it lives in the network of `vpn`, and from inside the two cannot be told apart; set `DROWSE_CONTAINER` to the name of drowse's own container
+    error: container `vpn` on engine `docker`: drowse itself runs in it: it would stop itself, and nobody would be left to wake it; take its labels off, or take it out of the file
+    ");
+}
+
+#[test]
+fn row_43_a_port_that_drowse_has_is_refused_with_both_named() {
+    let planned = |listen: &str, address: &str| {
+        let config = config(&format!("listen: \"{listen}\""));
+        lines(&make(&config, &docker([published(enabled("web", 1, &[]), address, 8080)])))
+    };
+    insta::assert_snapshot!(planned("127.0.0.1:8080", "0.0.0.0"), @"error: container `web` on engine `docker`: it publishes its port 80 at 0.0.0.0:8080, and drowse itself listens on 127.0.0.1:8080: it could never be started; let it publish none (requests come through drowse) or another one");
+    for (listen, address) in [
+        ("0.0.0.0:8080", "127.0.0.1"),
+        ("[::]:8080", "192.168.1.4"),
+        ("[::]:8080", "::"),
+        ("127.0.0.1:8080", "127.0.0.1"),
+    ] {
+        assert_ne!(planned(listen, address), "", "{listen} {address}");
+    }
+    for (listen, address) in [
+        ("127.0.0.1:8080", "127.0.0.2"),
+        ("127.0.0.1:8080", "::"),
+        ("127.0.0.1:8081", "0.0.0.0"),
+        ("0.0.0.0:8080", "::1"),
+    ] {
+        assert_eq!(planned(listen, address), "", "{listen} {address}");
+    }
+}
+
+#[test]
+fn row_43_in_a_container_it_is_the_port_that_its_container_publishes() {
+    let own = published(container("drowse", 1, &[]), "0.0.0.0", 80);
+    let mut view = engine([
+        published(enabled("web", 1, &[]), "0.0.0.0", 80),
+        // What drowse listens on inside is no port of the host.
+        published(enabled("other", 1, &[]), "0.0.0.0", 8080),
+    ]);
+    view.here = inside(&own);
+    let config = config("listen: 0.0.0.0:8080");
+    let plan = make(&config, &Inventory::from([("docker".to_owned(), view)]));
+    assert_eq!(names(&plan), ["other"]);
+    insta::assert_snapshot!(lines(&plan), @"error: container `web` on engine `docker`: it publishes its port 80 at 0.0.0.0:80, and drowse's own container `drowse` publishes 0.0.0.0:80: it could never be started; let it publish none (requests come through drowse) or another one");
+}
+
+#[test]
+fn a_network_that_is_named_by_default_counts_for_those_that_are_on_it() {
+    let on = |mut details: Details, networks: &[&str]| {
+        let network = |name: &&str| Network::new(*name, Some("bridge".to_owned()), Vec::new());
+        details.networks = networks.iter().map(network).collect();
+        details
+    };
+    let plan = make(
+        &config("defaults: { network: proxy }"),
+        &docker([
+            on(enabled("a", 9, &[("drowse.host", "a.example")]), &["app", "proxy"]),
+            on(enabled("b", 8, &[("drowse.host", "b.example")]), &["app"]),
+            on(
+                enabled("c", 7, &[("drowse.network", "nowhere"), ("drowse.host", "c.example")]),
+                &["app"],
+            ),
+        ]),
+    );
+    let chosen: Vec<_> =
+        plan.workloads.iter().map(|one| (one.name.as_str(), one.network.as_deref())).collect();
+    assert_eq!(chosen, [("a", Some("proxy")), ("b", None)]);
+    insta::assert_snapshot!(lines(&plan), @"error: container `c` on engine `docker`: route `default`: it is not on the network `nowhere` that `network` names, only on `app`");
 }
 
 /// A labelled container of the compose service `shop/web`.

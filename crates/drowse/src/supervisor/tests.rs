@@ -10,7 +10,7 @@ use drowse_watcher::{Lease, PhaseName};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 
 use super::*;
-use crate::{discovery, front::Listeners, plan::EngineView};
+use crate::{discovery, front::Listeners};
 
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -77,7 +77,13 @@ impl Supervised {
         let wanted = Arc::new([]);
         let tasks = [
             tokio::spawn(supervisor.run(inventory.subscribe(), end.clone())),
-            tokio::spawn(discovery::follow(Arc::new(engine.clone()), wanted, None, inventory)),
+            tokio::spawn(discovery::follow(
+                Arc::new(engine.clone()),
+                wanted,
+                None,
+                Arc::default(),
+                inventory,
+            )),
         ];
         let _listeners = bound.serve();
         Self { engine, front, address, _listeners, view, tasks, _end: end }

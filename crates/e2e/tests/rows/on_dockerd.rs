@@ -1,13 +1,17 @@
 //! By what they are about.
 
+mod addresses;
 mod at_once;
 mod by_labels;
 mod commands;
+mod contained;
 mod engine_away;
+mod image;
 mod in_use;
 mod outside;
 mod passive;
 mod refused;
+mod remote;
 mod round;
 mod socket_proxy;
 mod starting;

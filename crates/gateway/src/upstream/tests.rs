@@ -1,8 +1,10 @@
 use std::net::IpAddr;
 
-use drowse_provider::{ContainerStatus, Observation, Port, RunId};
+use drowse_provider::{ContainerStatus, NetworkHolder, Observation, Port, RunId};
 
 use super::*;
+
+mod inside;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -35,7 +37,7 @@ fn with_mode(mode: NetworkMode) -> Details {
 }
 
 fn at(details: &Details, reach: &Reach) -> Result<Option<String>, NoUpstream> {
-    choose(details, reach, Vantage::Host, &UpstreamPolicy::new())
+    choose(details, reach, &Vantage::Host, &UpstreamPolicy::new())
         .map(|upstream| upstream.target.map(|target| target.to_string()))
 }
 
@@ -124,6 +126,66 @@ fn no_network_and_another_containers_network_say_what_to_add() {
     assert!(error.to_string().contains("`vpn`") && error.to_string().contains("address"));
 }
 
+/// Listening on port 80 in the network of `vpn`, which is as `holder` says.
+fn in_network_of(mut holder: Details) -> Details {
+    let mut details = with_mode(NetworkMode::Container("0123".into()));
+    holder.name = "vpn".to_owned();
+    details.holder = Some(Box::new(NetworkHolder::of(holder)));
+    details
+}
+
+#[test]
+fn what_lives_in_anothers_network_is_dialled_as_that_one_is() {
+    let mut details = in_network_of(on("bridge", &["172.18.0.5"]));
+    let upstream = choose(&details, &Reach::Local, &Vantage::Host, &UpstreamPolicy::new()).unwrap();
+    assert_eq!(upstream.target.unwrap().to_string(), "172.18.0.5:80");
+    assert_eq!(
+        upstream.why,
+        "the address of `vpn`, whose network it lives in, on the bridge network `net`"
+    );
+    // It sleeps, and so nobody knows where the other one will be when it wakes.
+    details.holder = in_network_of(on("bridge", &[])).holder;
+    details.observation.status = ContainerStatus::Stopped;
+    assert_eq!(at(&details, &Reach::Local), Ok(None));
+
+    let details = in_network_of(publish(running(), "0.0.0.0", Some(8080)));
+    assert_eq!(at(&details, &remote()), Ok(Some("nas.lan:8080".into())));
+    let details = in_network_of(with_mode(NetworkMode::Host));
+    assert_eq!(at(&details, &Reach::Local), Ok(Some("127.0.0.1:80".into())));
+    let details = in_network_of(with_mode(NetworkMode::None));
+    assert_eq!(at(&details, &Reach::Local), Err(NoUpstream::NoNetwork));
+}
+
+#[test]
+fn of_several_networks_the_named_one_is_used() {
+    let mut details = on("bridge", &["172.18.0.5"]);
+    details.networks.push(Network::new("other", Some("bridge".into()), vec![ip("172.19.0.5")]));
+    let named = |name: &str| {
+        let policy = UpstreamPolicy::new().on_network(name);
+        choose(&details, &Reach::Local, &Vantage::Host, &policy)
+            .map(|upstream| upstream.target.unwrap().to_string())
+    };
+    assert_eq!(named("net").unwrap(), "172.18.0.5:80");
+    assert_eq!(named("other").unwrap(), "172.19.0.5:80");
+    assert_eq!(
+        named("third").unwrap_err().to_string(),
+        "it is not on the network `third` that `network` names, only on `net`, `other`"
+    );
+}
+
+#[test]
+fn from_a_container_that_the_engine_does_not_know_only_remote_engines_are_reached() {
+    let details = publish(on("bridge", &["172.18.0.5"]), "0.0.0.0", Some(8080));
+    let apart = |reach: &Reach| {
+        choose(&details, reach, &Vantage::Apart, &UpstreamPolicy::new())
+            .map(|upstream| upstream.target.unwrap().to_string())
+    };
+    assert_eq!(apart(&remote()), Ok("nas.lan:8080".to_owned()));
+    for reach in [Reach::Local, Reach::LocalPublishedOnly] {
+        assert_eq!(apart(&reach), Err(NoUpstream::Apart(80)));
+    }
+}
+
 #[test]
 fn the_routes_own_address_wins() {
     let details = on("bridge", &["172.18.0.5"]);
@@ -131,7 +193,7 @@ fn the_routes_own_address_wins() {
         [("10.0.0.7", "10.0.0.7:80"), ("::1", "[::1]:80"), ("app.lan", "app.lan:80")]
     {
         let policy = UpstreamPolicy::new().with_address(address);
-        let upstream = choose(&details, &Reach::Local, Vantage::Host, &policy).unwrap();
+        let upstream = choose(&details, &Reach::Local, &Vantage::Host, &policy).unwrap();
         assert_eq!(upstream.target.unwrap().to_string(), expected);
     }
 }
@@ -153,7 +215,7 @@ fn a_port_that_is_not_given_must_be_the_only_one() {
     assert_eq!(error, NoUpstream::SeveralPorts(vec![80, 443]));
     assert!(error.to_string().contains("80, 443"));
     let policy = UpstreamPolicy::new().with_port(443);
-    let upstream = choose(&details, &Reach::Local, Vantage::Host, &policy).unwrap();
+    let upstream = choose(&details, &Reach::Local, &Vantage::Host, &policy).unwrap();
     assert_eq!(upstream.target.unwrap().to_string(), "172.18.0.5:443");
 }
 
@@ -161,7 +223,7 @@ fn a_port_that_is_not_given_must_be_the_only_one() {
 fn a_stopped_container_has_a_choice_and_no_target() {
     let mut details = on("bridge", &[]);
     details.observation.status = ContainerStatus::Stopped;
-    let upstream = choose(&details, &Reach::Local, Vantage::Host, &UpstreamPolicy::new()).unwrap();
+    let upstream = choose(&details, &Reach::Local, &Vantage::Host, &UpstreamPolicy::new()).unwrap();
     assert_eq!(upstream.target, None);
     assert!(upstream.why.contains("`net`"), "{}", upstream.why);
 

@@ -140,7 +140,9 @@ impl World {
     pub(super) fn summaries(&self) -> Vec<Summary> {
         let line = |Container { details, .. }: &Container| {
             let status = details.observation.status.clone();
+            let networks = details.networks.iter().map(|network| network.name.clone()).collect();
             Summary::new(&details.id, &details.name, details.labels.clone(), status)
+                .with_networks(details.network_mode.clone(), networks)
         };
         self.containers.values().map(line).collect()
     }

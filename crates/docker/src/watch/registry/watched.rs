@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use drowse_provider::{Observation, RunId, WatchItem};
+use drowse_provider::{NetworkMode, Observation, RunId, WatchItem};
 
 use crate::{
+    details::network_mode_of,
     state::{Fingerprint, span_of, status_of},
     watch::mailbox::Mailbox,
     wire::{Inspected, Listed},
@@ -15,6 +16,8 @@ pub(super) struct Watched {
     pub(super) watches: Vec<Arc<Mailbox<WatchItem>>>,
     /// The id that it was last found under.
     pub(super) bound: Option<String>,
+    /// The id of the container whose network it was last found to live in.
+    pub(super) holder: Option<Box<str>>,
     pub(super) reading: Reading,
     /// Whether the next read is for all of its watches, or only for those that await one.
     pub(super) tell_all: bool,
@@ -81,6 +84,7 @@ impl Watched {
         Self {
             watches: Vec::new(),
             bound: None,
+            holder: None,
             reading: Reading::Idle,
             tell_all: false,
             end_told: false,
@@ -112,6 +116,10 @@ impl Watched {
         let is_news = match last {
             Some(Last::Present { observation: before, .. }) => before != *observation,
             Some(Last::Absent) | None => true,
+        };
+        self.holder = match network_mode_of(&inspected.host_config.network_mode) {
+            NetworkMode::Container(holder) => Some(holder.into()),
+            _ => None,
         };
         let networks = inspected.network_settings.networks.values();
         let inspected = Fingerprint::of_inspect(observation, networks);

@@ -212,7 +212,7 @@ workloads:
     15 |     routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
        |                                                                        ^^^^
 
-    error: unknown key `needs`: expected one of `container`, `routes`, `idle`, `sleep`, `stop_signal`, `stop_timeout`, `wake_timeout`, `start_grace`, `passive_user_agents`, `passive_paths`
+    error: unknown key `needs`: expected one of `container`, `routes`, `idle`, `sleep`, `stop_signal`, `stop_timeout`, `wake_timeout`, `start_grace`, `network`, `passive_user_agents`, `passive_paths`
       --> drowse.yaml:16:5
        |
     16 |     needs: [db]

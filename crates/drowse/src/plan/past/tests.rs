@@ -1,0 +1,61 @@
+use std::{net::IpAddr, sync::Arc};
+
+use drowse_provider::{ContainerStatus, Network, Port, RunId};
+
+use super::super::tests::{config, container, docker, enabled, engine};
+use super::*;
+
+fn publish(details: &mut Details, address: &str, host_port: Option<u16>) {
+    let host_address: IpAddr = address.parse().unwrap();
+    details.published.push(PublishedPort { container: Port::tcp(80), host_address, host_port });
+}
+
+fn on(mut details: Details, networks: &[&str]) -> Details {
+    let network = |name: &&str| Network::new(*name, Some("bridge".to_owned()), Vec::new());
+    details.networks = networks.iter().map(network).collect();
+    details
+}
+
+fn summary(name: &str, networks: &[&str]) -> Summary {
+    let networks = networks.iter().map(|name| (*name).to_owned()).collect();
+    Summary::new(format!("id-{name}"), name, BTreeMap::new(), ContainerStatus::Running)
+        .with_networks(NetworkMode::Networks, networks)
+}
+
+fn ways_to_web(inventory: &Inventory) -> String {
+    let plan = super::super::make(&config(""), inventory);
+    let managed = managed(&plan);
+    let web = plan.workloads.iter().find(|planned| planned.name == "web").unwrap();
+    ways_past(web, inventory, &managed).join("\n")
+}
+
+#[test]
+fn a_port_published_beyond_loopback_is_a_way_past() {
+    let mut web = enabled("web", 1, &[]);
+    publish(&mut web, "127.0.0.1", Some(8080));
+    assert_eq!(ways_to_web(&docker([web.clone()])), "");
+    publish(&mut web, "0.0.0.0", Some(8081));
+    publish(&mut web, "::", Some(8081));
+    insta::assert_snapshot!(ways_to_web(&docker([web.clone()])), @"its published port 80 at 0.0.0.0:8081 and [::]:8081");
+    web.published.clear();
+    publish(&mut web, "0.0.0.0", None);
+    insta::assert_snapshot!(ways_to_web(&docker([web])), @"its published port 80 at 0.0.0.0, at a port of the engine's choice");
+}
+
+#[test]
+fn neighbours_that_are_not_managed_are_ways_past() {
+    let web = on(enabled("web", 1, &[]), &["back", "front"]);
+    let managed = on(enabled("db", 1, &[]), &["back"]);
+    let mut disabled = on(container("off", 1, &[("drowse.enable", "false")]), &["front"]);
+    disabled.observation.status = ContainerStatus::Running;
+    disabled.observation.run = Some(RunId::new("1"));
+    let mut view = engine([web, managed, disabled]);
+    let strangers = ["a", "b", "c", "d", "e", "f", "g"].map(|name| summary(name, &["back"]));
+    let elsewhere = summary("elsewhere", &["other"]);
+    view.crowds = Arc::new(Crowds::of(strangers.iter().chain([&elsewhere])));
+    let inventory = Inventory::from([("docker".to_owned(), view)]);
+    insta::assert_snapshot!(ways_to_web(&inventory), @r"
+    from `a`, `b`, `c`, `d`, `e` and 2 more on the network `back`
+    from `off` on the network `front`
+    ");
+}

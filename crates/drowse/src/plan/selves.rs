@@ -1,0 +1,96 @@
+//! What would be drowse's own end: its own container put to sleep, or its port wanted by one that
+//! wakes.
+
+use std::net::{IpAddr, SocketAddr};
+
+use drowse_gateway::Vantage;
+use drowse_provider::{Details, NetworkMode, PublishedPort, Reach, Transport};
+
+use super::EngineView;
+use crate::whereabouts::{Here, NAME_VARIABLE};
+
+/// Notes why this container cannot be a workload, if drowse needs it to run.
+pub(super) fn refuse_our_own(details: &Details, here: &Here, mistakes: &mut Vec<String>) {
+    let Some(own) = &here.own else { return };
+    let lives_in_its_network = matches!(
+        &details.network_mode,
+        NetworkMode::Container(holder) if *holder == own.id || *holder == own.name
+    );
+    if own.may_be_holder && lives_in_its_network {
+        mistakes.push(format!(
+            "drowse itself may run in it: it lives in the network of `{}`, and from inside the two \
+             cannot be told apart; set `{NAME_VARIABLE}` to the name of drowse's own container",
+            own.name
+        ));
+    } else if details.id == own.id {
+        mistakes.push(
+            "drowse itself runs in it: it would stop itself, and nobody would be left to wake it; \
+             take its labels off, or take it out of the file"
+                .to_owned(),
+        );
+    } else if own
+        .holder
+        .as_ref()
+        .is_some_and(|(id, name)| details.id == *id || details.name == *name)
+    {
+        mistakes.push(format!(
+            "drowse itself lives in its network (its container `{}` has `network_mode: \
+             container:…`): without it drowse would be cut off; give drowse a network of its own",
+            own.name
+        ));
+    }
+}
+
+/// Notes which port of its own this container could never have, because drowse has it. `listen`:
+/// where the gateway listens.
+pub(super) fn refuse_our_port(
+    details: &Details,
+    view: &EngineView,
+    listen: &[SocketAddr],
+    mistakes: &mut Vec<String>,
+) {
+    let is_tcp = |port: &&PublishedPort| port.container.transport == Transport::Tcp;
+    for published in details.published.iter().filter(is_tcp) {
+        let Some(host_port) = published.host_port else { continue };
+        let wanted = SocketAddr::new(published.host_address, host_port);
+        if let Some(whose) = who_has(wanted, view, listen) {
+            mistakes.push(format!(
+                "it publishes its port {} at {wanted}, and {whose}: it could never be started; \
+                 let it publish none (requests come through drowse) or another one",
+                published.container.number,
+            ));
+            // The same port on the other family says no more.
+            return;
+        }
+    }
+}
+
+fn who_has(wanted: SocketAddr, view: &EngineView, listen: &[SocketAddr]) -> Option<String> {
+    match (&view.here.vantage, &view.reach) {
+        (Vantage::Host, Reach::Local | Reach::LocalPublishedOnly) => {
+            let ours = listen.iter().find(|ours| overlap(**ours, wanted))?;
+            Some(format!("drowse itself listens on {ours}"))
+        }
+        (Vantage::Inside(_), _) => {
+            let own = view.here.own.as_ref()?;
+            let at =
+                |port: &PublishedPort| Some(SocketAddr::new(port.host_address, port.host_port?));
+            let tcp =
+                own.published.iter().filter(|port| port.container.transport == Transport::Tcp);
+            let ours = tcp.filter_map(at).find(|ours| overlap(*ours, wanted))?;
+            Some(format!("drowse's own container `{}` publishes {ours}", own.name))
+        }
+        _ => None,
+    }
+}
+
+/// Whether both cannot be had at once. What listens on all of IPv6 has all of IPv4 as well.
+fn overlap(ours: SocketAddr, wanted: SocketAddr) -> bool {
+    let includes =
+        |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    let is_same_family = ours.is_ipv4() == wanted.is_ipv4();
+    ours.port() == wanted.port()
+        && (ours.ip() == wanted.ip()
+            || includes(ours.ip(), wanted.ip())
+            || (is_same_family && wanted.ip().is_unspecified()))
+}

@@ -8,8 +8,11 @@ use anyhow::{Context, bail};
 use crate::{cargo, terminal};
 
 /// Each tool that is needed, with Debian's package of it.
-const TOOLS: [(&str, &str); 7] = [
+const TOOLS: [(&str, &str); 10] = [
     ("dockerd", "docker.io"),
+    ("docker", "docker.io"),
+    ("docker-compose", "docker-compose"),
+    ("curl", "curl"),
     ("iptables", "iptables"),
     ("ip", "iproute2"),
     ("busybox", "busybox-static"),

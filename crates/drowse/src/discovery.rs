@@ -28,6 +28,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// When a read that failed is tried again.
 const READ_AGAIN: Duration = Duration::from_secs(5);
 
+/// How many digits of an id tell a container from others, by Docker's own custom.
+const SHORT_ID: usize = 12;
+
 /// Reads under way at once, per engine.
 const READS_AT_ONCE: usize = 8;
 
@@ -67,8 +70,10 @@ pub(crate) async fn read_once(
     deadline: Deadline,
 ) -> Result<Vec<Arc<Details>>, Error> {
     let list = engine.list(deadline).await?;
-    let relevant =
-        list.into_iter().filter(|one| is_relevant(&one.id, &one.name, &one.labels, wanted));
+    let relevant = list.into_iter().filter(|one| {
+        is_relevant(&one.id, &one.name, &one.labels, wanted)
+            && !is_being_replaced(&one.id, &one.name, &one.labels)
+    });
     let reads = relevant.map(|one| async move {
         let provider = engine.provider(&Reference::Id(one.id))?;
         match provider.inspect(deadline).await {
@@ -90,6 +95,15 @@ fn is_relevant(
 ) -> bool {
     labels::concern_us(labels)
         || wanted.iter().any(|reference| is_named(id, name, labels, reference))
+}
+
+/// Whether docker-compose 1 is making another container in the place of this one: it has stopped it,
+/// given it a name with the beginning of its own id before the old one, and will remove it when the
+/// other one runs. Whoever started it now would be in the way.
+fn is_being_replaced(id: &str, name: &str, labels: &BTreeMap<String, String>) -> bool {
+    let short_id = id.get(..SHORT_ID).unwrap_or(id);
+    let is_put_aside = name.strip_prefix(short_id).is_some_and(|rest| rest.starts_with('_'));
+    is_put_aside && labels.contains_key("com.docker.compose.project")
 }
 
 async fn sleep_until(moment: Option<Instant>) {
@@ -253,6 +267,10 @@ impl Follower {
             // Only a read that begins now tells what is true now.
             _ if is_superseded => {
                 self.to_read.insert(id);
+            }
+            // Under its own name it is as good as gone, and its successor is to come.
+            Ok(details) if is_being_replaced(&id, &details.name, &details.labels) => {
+                self.leaves(&id);
             }
             Ok(details) => {
                 self.leaving.remove(&id);

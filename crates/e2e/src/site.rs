@@ -45,6 +45,12 @@ impl Site {
         self.engine.container(name).label(LABEL, self.id.as_str()).expose(80)
     }
 
+    /// The label of the site's containers, and its value: for those that are made by another
+    /// program.
+    pub fn label(&self) -> (&'static str, &str) {
+        (LABEL, &self.id)
+    }
+
     /// A drowse that manages what this site's labels say.
     pub fn drowse_by_labels(&self) -> DrowseSpec {
         DrowseSpec::default().docker_host(&self.relay.url())

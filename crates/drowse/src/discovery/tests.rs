@@ -159,3 +159,32 @@ async fn a_read_that_began_before_a_rename_is_not_believed() {
     assert!(follower.known.contains_key(&id));
     assert!(follower.reading.is_empty() && follower.to_read.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_docker_compose_puts_aside_keeps_its_name_until_its_successor_has_it() {
+    let engine = ScriptedEngine::new("home");
+    let of_project = |name: &str| {
+        let container = labelled(&engine, name);
+        container.set_details(|details| {
+            let project = "com.docker.compose.project".to_owned();
+            details.labels.insert(project, "stack".to_owned());
+        });
+        container
+    };
+    let web = of_project("web");
+    let mut followed = begin(engine.clone(), &[]);
+    followed.shows(&["web"]).await;
+    let Reference::Id(id) = web.id() else { panic!() };
+    web.rename(format!("{id}_web"));
+    engine.resync();
+    let successor = of_project("web");
+    engine.resync();
+    assert_ne!(successor.id(), Reference::Id(id.clone()));
+    let is_new = |inventory: &Inventory| {
+        let shown = inventory["home"].containers.as_ref().unwrap();
+        assert_eq!(shown.len(), 1, "it is never missed, and never there twice");
+        assert_eq!(shown[0].name, "web");
+        shown[0].id != id
+    };
+    tokio::time::timeout(PATIENCE, followed.inventory.wait_for(is_new)).await.unwrap().unwrap();
+}

@@ -37,7 +37,7 @@ async fn served(name: &str) -> (Site, TestContainer, Drowse) {
 }
 
 /// Requests, one every 10 ms, until the update is through and a while longer: each must be served.
-async fn none_fails_during<T>(
+pub(super) async fn none_fails_during<T>(
     drowse: &Drowse,
     host: &str,
     update: Pin<Box<dyn Future<Output = T> + '_>>,

@@ -191,6 +191,11 @@ impl Workload {
         &self.0.name
     }
 
+    /// Whether both are handles of one workload.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Its container.
     pub fn provider(&self) -> &Arc<dyn Provider> {
         &self.0.provider

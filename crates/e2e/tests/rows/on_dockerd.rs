@@ -3,10 +3,12 @@
 mod at_once;
 mod by_labels;
 mod commands;
+mod compose;
 mod engine_away;
 mod in_use;
 mod outside;
 mod passive;
+mod release;
 mod round;
 mod starting;
 mod stopping;

@@ -275,6 +275,15 @@ impl Workload {
         }
     }
 
+    /// Whether anything speaks against `run` since it was observed ready: its end, a failed upstream, a
+    /// later run. Then its addresses may be another container's by now. After [`close`](Self::close)
+    /// nothing is observed any more, and nothing is in doubt.
+    pub fn is_in_doubt(&self, run: &ReadyRun) -> bool {
+        let is_open = self.0.shared.word.look().is_open();
+        // Closing comes before the gate is shut for it.
+        !(is_open && self.0.shared.ready_run().epoch == run.epoch) && !self.0.closing.is_cancelled()
+    }
+
     /// Says that the upstream of `run` refused, was unreachable or closed early: takes the workload
     /// out of ready at once, until one read and one probe have shown how it is. Of an earlier run:
     /// ignored. What fails again within a second of having passed its probe is probed after a pause,

@@ -42,6 +42,10 @@ pub(crate) fn engines() -> anyhow::Result<()> {
         bail!("missing, by the names of Debian's packages: {list}; install them by hand");
     }
     install(&packages).with_context(|| format!("try `apt-get install {list}` by hand"))?;
+    if !has_tool("docker") {
+        // From Debian 13 on the client is a package of its own.
+        install(&["docker-cli"]).context("try `apt-get install docker-cli` by hand")?;
+    }
     match missing_packages().as_slice() {
         [] => Ok(()),
         still => bail!("still missing after `apt-get install {list}`: {}", still.join(" ")),

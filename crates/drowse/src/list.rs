@@ -8,7 +8,7 @@ use comfy_table::{Table, presets};
 use crate::{
     cli::{ListArgs, SleepArgs, WakeArgs},
     control::client::{self, Order},
-    everybody,
+    everything,
     exit::CommandResult,
     output::{one_line, say, say_json},
     state::StateFolder,
@@ -29,7 +29,7 @@ pub(crate) async fn wake(state: &StateFolder, arguments: &WakeArgs) -> CommandRe
     match &arguments.name {
         Some(name) => order(state, Order::Wake, name, arguments.timeout, arguments.json).await,
         // The command line has one or the other.
-        None => everybody::wake_all(state, arguments).await,
+        None => everything::wake_all(state, arguments).await,
     }
 }
 
@@ -46,7 +46,7 @@ async fn order(
 ) -> CommandResult {
     match client::order(state, order, name, wait).await? {
         Ok(done) if json => say_json(&done)?,
-        Ok(done) => say(everybody::line(&done))?,
+        Ok(done) => say(everything::line(&done))?,
         Err(refusal) => {
             if json {
                 say_json(&refusal)?;

@@ -11,7 +11,7 @@ mod demo;
 mod demo_app;
 mod discovery;
 mod engines;
-mod everybody;
+mod everything;
 mod exit;
 mod front;
 mod labels;
@@ -79,7 +79,7 @@ fn dispatch(cli: Cli) -> CommandResult {
             Command::List(arguments) => list::list(&state, &arguments).await,
             Command::Wake(arguments) => list::wake(&state, &arguments).await,
             Command::Sleep(arguments) => list::sleep(&state, &arguments).await,
-            Command::Release(arguments) => everybody::release(&state, &arguments).await,
+            Command::Release(arguments) => everything::release(&state, &arguments).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "drowse", &mut script);

@@ -1,6 +1,6 @@
 //! The daemon's side of the control socket.
 
-mod everybody;
+mod everything;
 
 use std::{
     fs, io,
@@ -37,7 +37,7 @@ use crate::{
     view::{Entry, Listing, Unread, View},
 };
 
-pub(crate) use everybody::Released;
+pub(crate) use everything::Released;
 
 /// More clients than anybody has at once; further ones wait for their turn.
 const CONNECTIONS: usize = 64;
@@ -181,8 +181,8 @@ fn router(control: Control) -> Router {
         .route("/v1/workloads", get(list))
         .route("/v1/workloads/{name}/wake", post(wake))
         .route("/v1/workloads/{name}/sleep", post(sleep))
-        .route("/v1/wake", post(everybody::wake_all))
-        .route("/v1/release", post(everybody::release))
+        .route("/v1/wake", post(everything::wake_all))
+        .route("/v1/release", post(everything::release))
         .with_state(control)
 }
 

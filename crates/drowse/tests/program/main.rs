@@ -128,9 +128,25 @@ fn releasing_an_engine_with_a_container_in_error_takes_force() {
     assert_eq!(refused["workloads"][0]["class"], "not_managed", "{refused}");
     let forced = place.output(&["release", "--force"]);
     assert_eq!(forced.status.code(), Some(1), "{forced:?}");
-    assert!(text(&forced.stderr).contains("not managed, and left as it is: container `bad`"));
+    insta::assert_snapshot!(text(&forced.stderr), @r"
+    error: not managed, and left as it is: container `bad` on engine `docker`: label `drowse.idle`: a duration needs a unit: `5s`, `5m`, `5h` or `5d`
+    error: no workload is awake, 1 failed (see above); drowse has ended
+    ");
     assert!(drowse.ended().success());
     assert!(!place.path("state/drowse.sock").exists());
+}
+
+#[test]
+fn what_an_engine_has_that_was_never_read_is_not_taken_for_awake() {
+    let place = Place::new();
+    let drowse = place.run();
+    drowse.says("out of reach");
+    let said = text(&place.output(&["wake", "--all"]).stderr);
+    let socket = place.path("docker.sock").display().to_string();
+    insta::assert_snapshot!(said.replace(&socket, "SOCKET"), @r"
+    error: engine `docker` was never read, and what it has may sleep: watch on engine `docker`: unavailable: there is no socket at `SOCKET`: start the engine, or correct the path (`DOCKER_HOST`)
+    error: no workload is awake, 1 failed (see above)
+    ");
 }
 
 #[test]
@@ -141,9 +157,7 @@ fn processes_end_with_drowse_and_are_not_woken_for_that() {
     place.state_of("app", "asleep");
     let released = place.output(&["release"]);
     assert!(released.status.success(), "{released:?}");
-    assert!(
-        text(&released.stdout).ends_with("no workload is awake and left so: drowse has ended\n")
-    );
+    assert!(text(&released.stdout).ends_with("no workload is awake: drowse has ended\n"));
     assert!(drowse.ended().success());
     assert!(!drowse.log().contains("to=starting"), "{}", drowse.log());
 }

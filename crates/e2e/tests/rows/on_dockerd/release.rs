@@ -93,7 +93,10 @@ async fn an_engine_out_of_reach_is_no_success() {
         };
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         let said = text(&output.stderr);
-        assert!(said.contains("what engine `docker` has is not known"), "{said}");
+        assert!(
+            said.contains("engine `docker` was never read, and what it has may sleep"),
+            "{said}"
+        );
     }
     drowse.get("any.test", "/").send().await.assert_problem(503);
 }

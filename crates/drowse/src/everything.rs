@@ -116,6 +116,7 @@ fn last_words(report: &Report, all: OrderForAll) -> Result<String, String> {
         1 => "1 workload is awake".to_owned(),
         several => format!("{several} workloads are awake"),
     };
+    let left_so = if awake == 0 { are_awake.clone() } else { format!("{are_awake} and left so") };
     match (all, failed) {
         (OrderForAll::Wake, 0) if awake == 0 => Ok("nothing is managed".to_owned()),
         (OrderForAll::Wake, 0) => Ok(format!(
@@ -123,11 +124,9 @@ fn last_words(report: &Report, all: OrderForAll) -> Result<String, String> {
              all of them awake"
         )),
         (OrderForAll::Wake, _) => Err(format!("{are_awake}, {failed} failed (see above)")),
-        (OrderForAll::Release { .. }, 0) => {
-            Ok(format!("{are_awake} and left so: drowse has ended"))
-        }
+        (OrderForAll::Release { .. }, 0) => Ok(format!("{left_so}: drowse has ended")),
         (OrderForAll::Release { .. }, _) if report.ended => {
-            Err(format!("{are_awake} and left so, {failed} failed (see above); drowse has ended"))
+            Err(format!("{left_so}, {failed} failed (see above); drowse has ended"))
         }
         (OrderForAll::Release { .. }, _) => Err(format!(
             "{are_awake}, {failed} failed (see above), so drowse goes on as before: mend what failed \

@@ -176,7 +176,7 @@ impl Rouse<'_> {
         for (engine, trouble) in &view.unread_engines {
             let why = trouble.as_deref().unwrap_or("it is being read");
             let error =
-                format!("what engine `{engine}` has is not known, it was never read: {why}");
+                format!("engine `{engine}` was never read, and what it has may sleep: {why}");
             let refusal = Refusal { error, class: Class::EngineUnavailable };
             self.refuse(None, refusal, roused).await;
         }

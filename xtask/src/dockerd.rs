@@ -25,7 +25,9 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("nginx", "nginx"),
     ("caddy", "caddy"),
     // Behind its back.
+    ("docker", "docker.io"),
     ("docker-compose", "docker-compose"),
+    ("curl", "curl"),
 ];
 
 /// Where it listens with TLS, and demands a certificate. In a network namespace of its own every port

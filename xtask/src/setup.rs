@@ -47,6 +47,12 @@ fn install_what_is_missing() {
     if let Err(error) = install(&packages) {
         terminal::note(&format!("{error:#}; try `apt-get install {}`", packages.join(" ")));
     }
+    // From Debian 13 on the client is a package of its own.
+    if !has_tool("docker")
+        && let Err(error) = install(&["docker-cli"])
+    {
+        terminal::note(&format!("{error:#}; try `apt-get install docker-cli`"));
+    }
 }
 
 /// The search path, with the administrator's folders.

@@ -48,10 +48,13 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Lists the workloads of the running drowse.
     List(ListArgs),
-    /// Wakes a workload and waits until it is ready.
-    Wake(OrderArgs),
+    /// Wakes a workload, or all of them, and waits until it is ready.
+    Wake(WakeArgs),
     /// Puts a workload to sleep now, if nobody uses it.
-    Sleep(OrderArgs),
+    Sleep(SleepArgs),
+    /// Wakes all workloads and ends the running drowse, which leaves them awake: the first step of an
+    /// uninstall.
+    Release(ReleaseArgs),
     /// Writes a completion script for a shell.
     Completions {
         /// The shell.
@@ -102,10 +105,39 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct OrderArgs {
+pub(crate) struct WakeArgs {
+    /// The workload's name.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub(crate) name: Option<String>,
+    /// Every workload, whoever put it to sleep.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How long to wait.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// For programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SleepArgs {
     /// The workload's name.
     pub(crate) name: String,
     /// How long to wait for it.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// For programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ReleaseArgs {
+    /// End drowse even if some could not be woken.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How long to wait until all are awake.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::parse_duration)]
     pub(crate) timeout: Duration,
     /// For programs.
@@ -134,12 +166,14 @@ mod tests {
             [
                 error(&["drowse", "run", "--listen", "8080"]),
                 error(&["drowse", "wake", "x", "--timeout", "5"]),
+                error(&["drowse", "wake", "x", "--all"]),
                 error(&["drowse", "rnu"]),
             ]
             .join("\n"),
             @r"
             error: invalid value '8080' for '--listen <ADDR>': `8080` is no address to listen on: expected `127.0.0.1:8080`, or `0.0.0.0:8080` for all interfaces
             error: invalid value '5' for '--timeout <DURATION>': a duration needs a unit: `5s`, `5m`, `5h` or `5d`
+            error: the argument '[NAME]' cannot be used with '--all'
             error: unrecognized subcommand 'rnu'
             "
         );

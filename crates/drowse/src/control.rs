@@ -1,11 +1,13 @@
-//! How `list`, `wake` and `sleep` talk to the running drowse: HTTP over a socket in the state
-//! folder, which only its user can open.
+//! How `list`, `wake`, `sleep` and `release` talk to the running drowse: HTTP over a socket in the
+//! state folder, which only its user can open.
 //!
 //! | request | answer |
 //! | --- | --- |
 //! | `GET /v1/workloads` | [`Listing`](crate::view::Listing) |
 //! | `POST /v1/workloads/NAME/wake?timeout_ms=N` | [`Done`] when it is ready, or [`Refusal`] |
 //! | `POST /v1/workloads/NAME/sleep?timeout_ms=N` | [`Done`] when it is asleep, or [`Refusal`] |
+//! | `POST /v1/wake?timeout_ms=N` | a [`Told`] on a line of its own for each workload, as it is known |
+//! | `POST /v1/release?timeout_ms=N&force=BOOL` | the same; then, if drowse ends, [`Told::Ending`], and the answer ends when drowse does |
 //!
 //! Both sides bound what they read in size and in time. A request carries no body.
 
@@ -30,6 +32,24 @@ pub(crate) struct Refusal {
     pub(crate) class: Class,
 }
 
+/// A line of the answer to an order for everything.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Told {
+    /// A workload is awake.
+    Awake(Done),
+    /// Something is not known to be awake.
+    Refused {
+        /// The workload, if it is one.
+        workload: Option<String>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// What is awake stays awake; drowse ends when all that is in flight is through, or after this
+    /// time.
+    Ending { grace_ms: u64 },
+}
+
 /// What a script can tell apart.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -38,6 +58,8 @@ pub(crate) enum Class {
     UnknownWorkload,
     /// There is no such container.
     NotFound,
+    /// It is in error, and therefore not managed.
+    NotManaged,
     /// It is in use.
     InUse,
     /// Not done in time; drowse goes on with it.

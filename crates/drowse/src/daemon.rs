@@ -142,9 +142,9 @@ impl EndSignals {
 }
 
 /// Says in the log that the end has begun.
-pub(crate) fn announce_end(signal: &str, grace: Duration) {
+pub(crate) fn announce_end(asked_by: &str, grace: Duration) {
     info!(
-        signal,
+        asked_by,
         grace = show_duration(grace),
         "ending: no new connections, what is in flight goes on; a second signal ends at once"
     );

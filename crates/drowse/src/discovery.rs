@@ -8,8 +8,8 @@ use std::{
 
 use drowse_gateway::Vantage;
 use drowse_provider::{
-    Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event, EventAction, Reach, Reference,
-    Summary, compose,
+    ContainerStatus, Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event, EventAction,
+    NetworkMode, Reach, Reference, Summary, compose,
 };
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::watch, time::Instant};
@@ -140,6 +140,14 @@ fn is_successor(now: &Details, gone: &Details) -> bool {
     now.name == gone.name || (service.is_some() && service == compose::service_of(&gone.labels))
 }
 
+/// Whether a container looks as if somebody were still at work on it: docker-compose 1 takes a new one
+/// off its network and puts it back, before it starts it.
+fn is_half_made(details: &Details) -> bool {
+    details.network_mode == NetworkMode::Networks
+        && details.networks.is_empty()
+        && details.observation.status == ContainerStatus::Stopped
+}
+
 async fn sleep_until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
@@ -170,6 +178,8 @@ struct Follower {
     /// older than that.
     reading: BTreeMap<String, bool>,
     read_again: BTreeMap<String, Instant>,
+    /// Those that looked half made when they were read: what the next read shows is believed.
+    half_made: BTreeSet<String>,
     /// Whether a whole list was taken in.
     is_complete: bool,
     /// Whether the first list was taken in and each of its containers read: only from then on is
@@ -199,6 +209,7 @@ impl Follower {
             to_read: BTreeSet::new(),
             reading: BTreeMap::new(),
             read_again: BTreeMap::new(),
+            half_made: BTreeSet::new(),
             is_complete: false,
             is_shown: false,
         }
@@ -348,6 +359,7 @@ impl Follower {
     fn leaves(&mut self, id: &str) {
         self.to_read.remove(id);
         self.read_again.remove(id);
+        self.half_made.remove(id);
         if self.known.contains_key(id) {
             self.leaving.entry(id.to_owned()).or_insert_with(|| Instant::now() + QUIET);
         }
@@ -381,8 +393,16 @@ impl Follower {
             _ if is_superseded => {
                 self.to_read.insert(id);
             }
+            // Its start, if it comes, has it read before that.
+            Ok(details)
+                if self.is_shown && is_half_made(&details) && self.half_made.insert(id.clone()) =>
+            {
+                self.read_again.insert(id, Instant::now() + READ_AGAIN);
+            }
             Ok(details) => {
                 self.leaving.remove(&id);
+                self.read_again.remove(&id);
+                self.half_made.remove(&id);
                 let succeeded: Vec<String> = self
                     .leaving
                     .keys()

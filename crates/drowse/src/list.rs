@@ -1,11 +1,14 @@
 //! `list`, `wake` and `sleep`: what the running drowse says, as tables and lines for people and as
 //! JSON for programs.
 
+use std::time::Duration;
+
 use comfy_table::{Table, presets};
 
 use crate::{
-    cli::{ListArgs, OrderArgs},
+    cli::{ListArgs, SleepArgs, WakeArgs},
     control::client::{self, Order},
+    everything,
     exit::CommandResult,
     output::{one_line, say, say_json},
     state::StateFolder,
@@ -22,21 +25,30 @@ pub(crate) async fn list(state: &StateFolder, arguments: &ListArgs) -> CommandRe
     Ok(())
 }
 
-pub(crate) async fn order(
+pub(crate) async fn wake(state: &StateFolder, arguments: &WakeArgs) -> CommandResult {
+    match &arguments.name {
+        Some(name) => order(state, Order::Wake, name, arguments.timeout, arguments.json).await,
+        // The command line has one or the other.
+        None => everything::wake_all(state, arguments).await,
+    }
+}
+
+pub(crate) async fn sleep(state: &StateFolder, arguments: &SleepArgs) -> CommandResult {
+    order(state, Order::Sleep, &arguments.name, arguments.timeout, arguments.json).await
+}
+
+async fn order(
     state: &StateFolder,
     order: Order,
-    arguments: &OrderArgs,
+    name: &str,
+    wait: Duration,
+    json: bool,
 ) -> CommandResult {
-    let answer = client::order(state, order, &arguments.name, arguments.timeout).await?;
-    match answer {
-        Ok(done) if arguments.json => say_json(&done)?,
-        Ok(done) => {
-            #[expect(clippy::cast_precision_loss, reason = "shown to a tenth of a second")]
-            let took = done.took_ms as f64 / 1_000.0;
-            say(format_args!("{} is {} ({took:.1} s)", done.workload, done.state))?;
-        }
+    match client::order(state, order, name, wait).await? {
+        Ok(done) if json => say_json(&done)?,
+        Ok(done) => say(everything::line(&done))?,
         Err(refusal) => {
-            if arguments.json {
+            if json {
                 say_json(&refusal)?;
             }
             return Err(client::refused(refusal));

@@ -12,6 +12,7 @@ mod demo_app;
 mod discovery;
 mod engines;
 mod entrance;
+mod everything;
 #[cfg(test)]
 mod examples;
 mod exit;
@@ -35,7 +36,6 @@ use clap::{CommandFactory as _, Parser as _};
 
 use crate::{
     cli::{Cli, Command},
-    control::client::Order,
     exit::{CommandError, CommandResult, Exit},
     state::StateFolder,
 };
@@ -81,8 +81,9 @@ fn dispatch(cli: Cli) -> CommandResult {
             Command::Demo(arguments) => demo::demo(&arguments, peers).await,
             Command::Check(arguments) => check::check(&arguments).await,
             Command::List(arguments) => list::list(&state, &arguments).await,
-            Command::Wake(arguments) => list::order(&state, Order::Wake, &arguments).await,
-            Command::Sleep(arguments) => list::order(&state, Order::Sleep, &arguments).await,
+            Command::Wake(arguments) => list::wake(&state, &arguments).await,
+            Command::Sleep(arguments) => list::sleep(&state, &arguments).await,
+            Command::Release(arguments) => everything::release(&state, &arguments).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();
                 clap_complete::generate(shell, &mut Cli::command(), "drowse", &mut script);

@@ -6,13 +6,14 @@ use std::{
     path::Path,
 };
 
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
     cli::RunArgs,
     config::{self, Config, Problems, Source},
-    control::server::ControlSocket,
+    control::server::{Control, ControlSocket},
     daemon::{Daemon, EndSignals, Ended, announce_end},
     engines::Engines,
     exit::{CommandError, CommandResult, Exit},
@@ -51,13 +52,18 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
         info!(%address, "listening");
     }
     let end_of_control = CancellationToken::new();
-    let control = tokio::spawn(control.serve(daemon.view(), end_of_control.clone()));
+    let (released, mut releases) = mpsc::channel(1);
+    let orders = Control { view: daemon.view(), released, grace, end: end_of_control.clone() };
+    let control = tokio::spawn(control.serve(orders));
 
-    let signal = tokio::select! {
-        signal = signals.next() => signal,
-        () = memory::give_back_unused() => signals.next().await,
+    let giving_back = tokio::spawn(memory::give_back_unused());
+    // Whatever was released is kept awake until nothing here could put it to sleep any more.
+    let (asked_by, _kept_awake) = tokio::select! {
+        signal = signals.next() => (signal, None),
+        Some(released) = releases.recv() => ("drowse release", Some(released)),
     };
-    announce_end(signal, grace);
+    giving_back.abort();
+    announce_end(asked_by, grace);
     let ended = daemon
         .end(async {
             signals.next().await;

@@ -75,12 +75,17 @@ impl StateFolder {
     }
 
     /// Whether a client may believe what answers at the control socket: folder and socket must be
-    /// this user's or root's. What is not there is found out when connecting.
+    /// this user's or root's. Root believes whomever it has given a folder to, as systemd does for the
+    /// user of a service (`RuntimeDirectory=`). What is not there is found out when connecting.
     ///
     /// # Errors
     /// Whose it is, and what to do.
     pub(crate) fn check_as_client(&self) -> anyhow::Result<()> {
-        let trusted = [rustix::process::geteuid().as_raw(), 0];
+        let user = rustix::process::geteuid();
+        let mut trusted = vec![user.as_raw(), 0];
+        if user.is_root() && self.is_given_by(&[0]) {
+            trusted.extend(fs::symlink_metadata(&self.0).map(|folder| folder.uid()));
+        }
         let socket = self.socket();
         let metadata = match fs::symlink_metadata(&socket) {
             Ok(metadata) => Some(metadata),
@@ -98,6 +103,17 @@ impl StateFolder {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Whether nobody but one of these users can have put it there: all folders above it are theirs,
+    /// and nobody else may write to them.
+    fn is_given_by(&self, users: &[u32]) -> bool {
+        self.0.is_absolute()
+            && self.0.ancestors().skip(1).all(|above| {
+                fs::symlink_metadata(above).is_ok_and(|above| {
+                    above.is_dir() && users.contains(&above.uid()) && above.mode() & 0o022 == 0
+                })
+            })
     }
 
     /// Whether it is a folder, of one of these users, to which nobody else may write.
@@ -268,6 +284,21 @@ mod tests {
         let another = fs::metadata(state.path()).unwrap().uid() + 1;
         let error = state.check(&[another]).unwrap_err().to_string();
         assert!(error.contains("belongs to another user"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_below_one_that_others_may_write_to_is_given_by_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder::locate(Some(&folder.path().join("given/state")));
+        state.create().unwrap();
+        let above = state.path().parent().unwrap();
+        let users = [fs::metadata(above).unwrap().uid(), 0];
+        // The folder for temporary files is above it.
+        assert!(!state.is_given_by(&users));
+        assert!(!StateFolder::locate(Some(Path::new("relative/state"))).is_given_by(&users));
+        let system = StateFolder::locate(Some(Path::new("/usr/drowse")));
+        assert!(system.is_given_by(&[0]));
+        assert!(!system.is_given_by(&users[..0]));
     }
 
     #[test]

@@ -178,14 +178,20 @@ impl Supervisor {
             trouble: inventory.get(&planned.engine).and_then(|view| view.trouble.clone()),
             planned,
         });
-        let is_discovering = self.engines.discovered().any(|configured| {
-            inventory.get(configured.engine.name()).is_none_or(|view| view.containers.is_none())
-        });
+        let unread_engines: Vec<_> = self
+            .engines
+            .discovered()
+            .map(|configured| configured.engine.name())
+            .map(|engine| (engine, inventory.get(engine)))
+            .filter(|(_, view)| view.is_none_or(|view| view.containers.is_none()))
+            .map(|(engine, view)| (engine.to_owned(), view.and_then(|view| view.trouble.clone())))
+            .collect();
         let entries: Vec<Arc<Entry>> = self.running.values().cloned().collect();
-        self.front.show(&entries, &in_between, is_discovering);
+        self.front.show(&entries, &in_between, !unread_engines.is_empty());
         self.view.send_replace(Arc::new(View {
             entries,
             waiting: waiting.collect(),
+            unread_engines,
             problems: plan.problems,
         }));
     }

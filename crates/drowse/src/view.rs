@@ -1,4 +1,4 @@
-//! What is managed at one moment, for whoever looks on: `list`, `wake`, `sleep`.
+//! What is managed at one moment, for whoever looks on: `list`, `wake`, `sleep`, `release`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +17,8 @@ use crate::{
 pub(crate) struct View {
     pub(crate) entries: Vec<Arc<Entry>>,
     pub(crate) waiting: Vec<Unread>,
+    /// The engines that were never read, and why not, if they say.
+    pub(crate) unread_engines: Vec<(String, Option<String>)>,
     pub(crate) problems: Vec<Problem>,
 }
 

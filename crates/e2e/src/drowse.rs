@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 
 use crate::http::{self, Request};
 use crate::logs::Logs;
-use crate::wait::{DEADLINE, built, eventually, free_port, scratch_folder, within};
+use crate::wait::{DEADLINE, eventually, free_port, program, scratch_folder, within};
 
 /// What a failed test shows: all that drowse itself says.
 const LOG: &str = "info,drowse=debug,drowse_docker=debug,drowse_watcher=debug,drowse_gateway=debug";
@@ -32,7 +32,7 @@ pub struct DrowseSpec {
 impl Default for DrowseSpec {
     /// The program that the runner has built.
     fn default() -> Self {
-        Self::of(built("DROWSE_BIN", "drowse"))
+        Self::of(program())
     }
 }
 

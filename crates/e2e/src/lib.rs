@@ -32,7 +32,7 @@ pub use relay::{Recorded, SocketRelay};
 pub use rustix::process::Signal;
 pub use second::SecondEngine;
 pub use site::{Site, Workload};
-pub use wait::{DEADLINE, eventually, free_port, scratch_folder, testapp, within};
+pub use wait::{DEADLINE, eventually, free_port, program, runner, scratch_folder, testapp, within};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -68,6 +68,12 @@ impl Site {
         ContainedSpec::new(&self.engine, container, self.relay.socket()).await
     }
 
+    /// The label of the site's containers, and its value: for those that are made by another
+    /// program.
+    pub fn label(&self) -> (&'static str, &str) {
+        (LABEL, &self.id)
+    }
+
     /// A drowse that manages what this site's labels say.
     pub fn drowse_by_labels(&self) -> DrowseSpec {
         DrowseSpec::default().docker_host(&self.relay.url())

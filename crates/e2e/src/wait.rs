@@ -80,6 +80,22 @@ pub fn testapp() -> PathBuf {
     built("DROWSE_TESTAPP", "drowse-testapp")
 }
 
+/// The path of the program under test.
+///
+/// # Panics
+/// If it was not built.
+pub fn program() -> PathBuf {
+    built("DROWSE_BIN", "drowse")
+}
+
+/// The path of the runner, which can give a test an engine of its own: `with-engines -- COMMAND`.
+///
+/// # Panics
+/// If it was not built.
+pub fn runner() -> PathBuf {
+    built("DROWSE_XTASK", "xtask")
+}
+
 /// A program of this workspace: where the runner says, or beside the test's own.
 pub(crate) fn built(variable: &str, name: &str) -> PathBuf {
     if let Some(path) = std::env::var_os(variable) {

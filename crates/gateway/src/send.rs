@@ -130,6 +130,16 @@ pub(crate) async fn send(
                 continue;
             }
             None => match pool.open(target).await {
+                // It took until after the run's end. Whoever has its address now may be another
+                // container, or its own next run, which is not ready.
+                Ok(_) if exchange.workload().is_in_doubt(run) => {
+                    let detail = format!("{name} ended while it was being connected to.");
+                    let problem = Problem::new(Reason::UpstreamFailed, detail);
+                    return Err(Failure {
+                        condemns_the_run: false,
+                        ..unreachable(problem, message)
+                    });
+                }
                 Ok(connection) => connection,
                 Err(error) => return Err(unreachable(failed(&error), message)),
             },

@@ -191,6 +191,11 @@ impl Workload {
         &self.0.name
     }
 
+    /// Whether both are handles of one workload.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Its container.
     pub fn provider(&self) -> &Arc<dyn Provider> {
         &self.0.provider
@@ -268,6 +273,15 @@ impl Workload {
                 }
             }
         }
+    }
+
+    /// Whether anything speaks against `run` since it was observed ready: its end, a failed upstream, a
+    /// later run. Then its addresses may be another container's by now. After [`close`](Self::close)
+    /// nothing is observed any more, and nothing is in doubt.
+    pub fn is_in_doubt(&self, run: &ReadyRun) -> bool {
+        let is_open = self.0.shared.word.look().is_open();
+        // Closing comes before the gate is shut for it.
+        !(is_open && self.0.shared.ready_run().epoch == run.epoch) && !self.0.closing.is_cancelled()
     }
 
     /// Says that the upstream of `run` refused, was unreachable or closed early: takes the workload

@@ -78,6 +78,23 @@ async fn the_whole_round() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_is_in_doubt_from_its_end_on_and_nothing_is_once_nobody_looks() {
+    let home = Home::new();
+    let lease = home.lease().await.unwrap();
+    let run = lease.run();
+    assert!(!home.workload.is_in_doubt(&run));
+    home.app.crash(1);
+    let mut watch = home.workload.watch();
+    watch.wait_for(|snapshot| snapshot.phase != PhaseName::Ready).await.unwrap();
+    assert!(home.workload.is_in_doubt(&run));
+    let next = home.lease().await.unwrap().run();
+    assert!(home.workload.is_in_doubt(&run), "its addresses may be the next run's");
+    assert!(!home.workload.is_in_doubt(&next));
+    home.workload.close().await;
+    assert!(!home.workload.is_in_doubt(&next));
+}
+
+#[tokio::test(start_paused = true)]
 async fn pausing_and_killing_are_sleep_too() {
     for (sleep, action, status) in [
         (SleepMethod::Pause, Action::Pause, ContainerStatus::Paused),

@@ -1,9 +1,12 @@
 //! The daemon's side of the control socket.
 
+mod everything;
+
 use std::{
     fs, io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -17,13 +20,13 @@ use axum::{
     routing::{get, post},
 };
 use drowse_provider::Deadline;
-use drowse_watcher::{LeaseKind, SleepError, WakeError};
+use drowse_watcher::{Lease, LeaseKind, SleepError, WakeError};
 use hyper_util::{rt::TokioIo, rt::TokioTimer, service::TowerToHyperService};
 use serde::Deserialize;
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{Semaphore, watch},
-    time::Instant,
+    sync::{Semaphore, mpsc, watch},
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, info, warn};
@@ -31,8 +34,10 @@ use tracing::{debug, info, warn};
 use super::{Class, Done, Refusal};
 use crate::{
     config::did_you_mean,
-    view::{Entry, Listing, View},
+    view::{Entry, Listing, Unread, View},
 };
+
+pub(crate) use everything::Released;
 
 /// More clients than anybody has at once; further ones wait for their turn.
 const CONNECTIONS: usize = 64;
@@ -43,8 +48,23 @@ const LONGEST_WAIT: Duration = Duration::from_hours(1);
 /// The system's own bound on a socket's path, less the closing zero.
 const LONGEST_PATH: usize = 107;
 
+/// What an answer under way may take at the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// The name of the leases that `wake` takes.
 const HOLDER: &str = "wake command";
+
+/// What commands are carried out on.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    pub(crate) view: watch::Receiver<Arc<View>>,
+    /// Where what `release` has woken is kept awake until the end, which it brings about.
+    pub(crate) released: mpsc::Sender<Released>,
+    /// How long the end waits for what is in flight.
+    pub(crate) grace: Duration,
+    /// The end.
+    pub(crate) end: CancellationToken,
+}
 
 /// A bound control socket. Its file goes when it is dropped.
 #[derive(Debug)]
@@ -80,9 +100,11 @@ impl ControlSocket {
         Ok(Self { listener, path })
     }
 
-    /// Serves until `end`; a request under way is then let go.
-    pub(crate) async fn serve(self, view: watch::Receiver<Arc<View>>, end: CancellationToken) {
-        let router = router(view);
+    /// Serves until the end; nobody connects from then on, and a request under way gets a moment to be
+    /// answered.
+    pub(crate) async fn serve(self, control: Control) {
+        let end = control.end.clone();
+        let router = router(control);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let tasks = TaskTracker::new();
         loop {
@@ -99,16 +121,13 @@ impl ControlSocket {
                     continue;
                 }
             };
-            let connection = connection(stream, router.clone());
-            let end = end.clone();
+            let connection = connection(stream, router.clone(), end.clone());
             tasks.spawn(async move {
                 let _place = place;
-                tokio::select! {
-                    () = end.cancelled() => {}
-                    () = connection => {}
-                }
+                connection.await;
             });
         }
+        drop(self);
         tasks.close();
         tasks.wait().await;
     }
@@ -137,26 +156,34 @@ async fn accept(
     Ok((stream, place))
 }
 
-async fn connection(stream: UnixStream, router: Router) {
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(16 * 1024)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await;
+async fn connection(stream: UnixStream, router: Router, end: CancellationToken) {
+    let mut connection = pin!(
+        hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(16 * 1024)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+    );
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = end.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            timeout(LAST_WORDS, connection).await.unwrap_or(Ok(()))
+        }
+    };
     if let Err(error) = served {
         debug!(error = &error as &(dyn std::error::Error + 'static), "control connection ended");
     }
 }
 
-type Shared = State<watch::Receiver<Arc<View>>>;
-
-fn router(view: watch::Receiver<Arc<View>>) -> Router {
+fn router(control: Control) -> Router {
     Router::new()
         .route("/v1/workloads", get(list))
         .route("/v1/workloads/{name}/wake", post(wake))
         .route("/v1/workloads/{name}/sleep", post(sleep))
-        .with_state(view)
+        .route("/v1/wake", post(everything::wake_all))
+        .route("/v1/release", post(everything::release))
+        .with_state(control)
 }
 
 #[derive(Deserialize)]
@@ -170,43 +197,70 @@ impl Wait {
     }
 }
 
-async fn list(State(view): Shared) -> Json<Listing> {
-    let view = view.borrow().clone();
+async fn list(State(control): State<Control>) -> Json<Listing> {
+    let view = control.view.borrow().clone();
     Json(view.listing())
 }
 
-async fn wake(State(view): Shared, UrlPath(name): UrlPath<String>, wait: Query<Wait>) -> Response {
-    let entry = match find(&view, &name) {
+async fn wake(
+    State(control): State<Control>,
+    UrlPath(name): UrlPath<String>,
+    wait: Query<Wait>,
+) -> Response {
+    let entry = match find(&control.view, &name) {
         Ok(entry) => entry,
         Err(refusal) => return refused(refusal),
     };
     info!(workload = name, "woken by a command");
-    let began = Instant::now();
-    let holder = entry.workload.holder(HOLDER);
-    let deadline = Deadline::after(wait.duration());
-    match entry.workload.lease(&holder, LeaseKind::Active, deadline).await {
-        Ok(_lease) => done(&entry, began),
-        Err(error) => {
-            let class = match &error {
-                WakeError::NotFound => Class::NotFound,
-                WakeError::Timeout { .. } | WakeError::Locked { .. } => Class::Timeout,
-                WakeError::EngineUnavailable { .. } => Class::EngineUnavailable,
-                _ => Class::Failed,
-            };
-            refused(Refusal { error: format!("{:#}", anyhow!(error)), class })
-        }
+    match wake_one(&entry, HOLDER, Deadline::after(wait.duration())).await {
+        Woken::Awake(_lease, done) => Json(done).into_response(),
+        Woken::NoLongerManaged => refused(refusal(WakeError::Closed)),
+        Woken::Refused(refusal) => refused(refusal),
     }
 }
 
-async fn sleep(State(view): Shared, UrlPath(name): UrlPath<String>, wait: Query<Wait>) -> Response {
-    let entry = match find(&view, &name) {
+/// What came of a wake.
+enum Woken {
+    /// It is awake, and while the lease is held it is not put to sleep.
+    Awake(Lease, Done),
+    /// It is no longer this workload that manages the container.
+    NoLongerManaged,
+    Refused(Refusal),
+}
+
+async fn wake_one(entry: &Entry, holder: &str, deadline: Deadline) -> Woken {
+    let began = Instant::now();
+    let holder = entry.workload.holder(holder);
+    match entry.workload.lease(&holder, LeaseKind::Active, deadline).await {
+        Ok(lease) => Woken::Awake(lease, done(entry, began)),
+        Err(WakeError::Closed) => Woken::NoLongerManaged,
+        Err(error) => Woken::Refused(refusal(error)),
+    }
+}
+
+fn refusal(error: WakeError) -> Refusal {
+    let class = match &error {
+        WakeError::NotFound => Class::NotFound,
+        WakeError::Timeout { .. } | WakeError::Locked { .. } => Class::Timeout,
+        WakeError::EngineUnavailable { .. } => Class::EngineUnavailable,
+        _ => Class::Failed,
+    };
+    Refusal { error: format!("{:#}", anyhow!(error)), class }
+}
+
+async fn sleep(
+    State(control): State<Control>,
+    UrlPath(name): UrlPath<String>,
+    wait: Query<Wait>,
+) -> Response {
+    let entry = match find(&control.view, &name) {
         Ok(entry) => entry,
         Err(refusal) => return refused(refusal),
     };
     info!(workload = name, "put to sleep by a command");
     let began = Instant::now();
     match entry.workload.sleep_now(Deadline::after(wait.duration())).await {
-        Ok(()) => done(&entry, began),
+        Ok(()) => Json(done(&entry, began)).into_response(),
         Err(error) => {
             let class = match &error {
                 SleepError::InUse { .. } => Class::InUse,
@@ -224,9 +278,7 @@ fn find(view: &watch::Receiver<Arc<View>>, name: &str) -> Result<Entry, Refusal>
         return Ok(entry.clone());
     }
     if let Some(unread) = view.waiting.iter().find(|unread| unread.planned.name == name) {
-        let why = unread.trouble.as_deref().unwrap_or("it is being read");
-        let error = format!("its engine `{}` was never read: {why}", unread.planned.engine);
-        return Err(Refusal { error, class: Class::EngineUnavailable });
+        return Err(engine_was_never_read(unread));
     }
     let names = view.entries.iter().map(|entry| entry.planned.name.as_str());
     let error = match did_you_mean(name, names) {
@@ -236,13 +288,18 @@ fn find(view: &watch::Receiver<Arc<View>>, name: &str) -> Result<Entry, Refusal>
     Err(Refusal { error, class: Class::UnknownWorkload })
 }
 
-fn done(entry: &Entry, began: Instant) -> Response {
-    Json(Done {
+fn engine_was_never_read(unread: &Unread) -> Refusal {
+    let why = unread.trouble.as_deref().unwrap_or("it is being read");
+    let error = format!("its engine `{}` was never read: {why}", unread.planned.engine);
+    Refusal { error, class: Class::EngineUnavailable }
+}
+
+fn done(entry: &Entry, began: Instant) -> Done {
+    Done {
         workload: entry.planned.name.clone(),
         state: entry.workload.snapshot().phase.to_string(),
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-    })
-    .into_response()
+    }
 }
 
 fn refused(refusal: Refusal) -> Response {
@@ -251,7 +308,7 @@ fn refused(refusal: Refusal) -> Response {
         Class::InUse => StatusCode::CONFLICT,
         Class::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Class::EngineUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Class::Failed => StatusCode::BAD_GATEWAY,
+        Class::NotManaged | Class::Failed => StatusCode::BAD_GATEWAY,
     };
     (status, Json(refusal)).into_response()
 }

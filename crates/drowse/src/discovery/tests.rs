@@ -203,3 +203,31 @@ async fn drowses_own_networks_are_followed() {
     followed_engine.resync();
     sees(&["back"]).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_half_made_is_read_again_before_it_is_believed() {
+    let engine = ScriptedEngine::new("home");
+    let half_made = |name: &str| {
+        let container = labelled(&engine, name);
+        container.set_details(|details| details.networks.clear());
+        engine.resync();
+        container
+    };
+    labelled(&engine, "db");
+    let mut followed = begin(engine.clone(), &[]);
+    followed.shows(&["db"]).await;
+    // If nothing more becomes of it, whoever made it is told what is wrong with it.
+    let began = Instant::now();
+    half_made("web");
+    followed.shows(&["db", "web"]).await;
+    assert!(began.elapsed() >= READ_AGAIN, "{:?}", began.elapsed());
+
+    // Its start shows that it is whole.
+    let began = Instant::now();
+    let new = half_made("new");
+    tokio::time::sleep(READ_AGAIN / 2).await;
+    followed.shows(&["db", "web"]).await;
+    new.start();
+    followed.shows(&["db", "new", "web"]).await;
+    assert!(began.elapsed() < READ_AGAIN, "{:?}", began.elapsed());
+}

@@ -102,6 +102,67 @@ fn list_wake_and_sleep_talk_to_the_running_daemon() {
 }
 
 #[test]
+fn waking_all_tells_of_each_and_of_what_is_not_managed() {
+    let place = Place::new();
+    place.configure_app(50, "1h", "");
+    let _drowse = place.run();
+    let woken = place.output(&["wake", "--all"]);
+    assert!(woken.status.success(), "{woken:?}");
+    assert!(text(&woken.stdout).starts_with("app is ready ("), "{woken:?}");
+    place.state_of("app", "ready");
+
+    for wrong in [["wake"].as_slice(), &["wake", "app", "--all"], &["sleep", "--all"]] {
+        assert_eq!(place.output(wrong).status.code(), Some(64), "{wrong:?}");
+    }
+}
+
+#[test]
+fn releasing_an_engine_with_a_container_in_error_takes_force() {
+    let place = Place::new();
+    let bad = json!({ "drowse.enable": "true", "drowse.idle": "5" });
+    let _engine = FakeEngine::start(&place.path("docker.sock"), vec![container("bad", &bad)]);
+    let mut drowse = place.run();
+    drowse.says("not managed: container `bad`");
+    let refused = place.json(&["release", "--json"]);
+    assert_eq!(refused["ended"], false, "{refused}");
+    assert_eq!(refused["workloads"][0]["class"], "not_managed", "{refused}");
+    let forced = place.output(&["release", "--force"]);
+    assert_eq!(forced.status.code(), Some(1), "{forced:?}");
+    insta::assert_snapshot!(text(&forced.stderr), @r"
+    error: not managed, and left as it is: container `bad` on engine `docker`: label `drowse.idle`: a duration needs a unit: `5s`, `5m`, `5h` or `5d`
+    error: no workload is awake, 1 failed (see above); drowse has ended
+    ");
+    assert!(drowse.ended().success());
+    assert!(!place.path("state/drowse.sock").exists());
+}
+
+#[test]
+fn what_an_engine_has_that_was_never_read_is_not_taken_for_awake() {
+    let place = Place::new();
+    let drowse = place.run();
+    drowse.says("out of reach");
+    let said = text(&place.output(&["wake", "--all"]).stderr);
+    let socket = place.path("docker.sock").display().to_string();
+    insta::assert_snapshot!(said.replace(&socket, "SOCKET"), @r"
+    error: engine `docker` was never read, and what it has may sleep: watch on engine `docker`: unavailable: there is no socket at `SOCKET`: start the engine, or correct the path (`DOCKER_HOST`)
+    error: no workload is awake, 1 failed (see above)
+    ");
+}
+
+#[test]
+fn processes_end_with_drowse_and_are_not_woken_for_that() {
+    let place = Place::new();
+    place.configure_app(50, "1h", "");
+    let mut drowse = place.run();
+    place.state_of("app", "asleep");
+    let released = place.output(&["release"]);
+    assert!(released.status.success(), "{released:?}");
+    assert!(text(&released.stdout).ends_with("no workload is awake: drowse has ended\n"));
+    assert!(drowse.ended().success());
+    assert!(!drowse.log().contains("to=starting"), "{}", drowse.log());
+}
+
+#[test]
 fn the_control_socket_is_for_its_user_alone() {
     let place = Place::new();
     place.configure_app(50, "1h", "");
@@ -117,7 +178,9 @@ fn the_control_socket_is_for_its_user_alone() {
 #[test]
 fn without_a_daemon_the_socket_is_named_and_the_code_is_69() {
     let place = Place::new();
-    for command in [["list", "--json"].as_slice(), &["wake", "x"], &["sleep", "x"]] {
+    let commands: [&[&str]; 5] =
+        [&["list", "--json"], &["wake", "x"], &["wake", "--all"], &["sleep", "x"], &["release"]];
+    for command in commands {
         let output = place.output(command);
         assert_eq!(output.status.code(), Some(69), "{output:?}");
         let socket = place.path("state/drowse.sock").display().to_string();

@@ -1,0 +1,194 @@
+//! `wake --all` and `release`: everything that is managed, at once.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{Query, State},
+    http::header,
+    response::{IntoResponse as _, Response},
+};
+use bytes::Bytes;
+use drowse_provider::Deadline;
+use drowse_watcher::{Lease, Workload};
+use futures::{StreamExt as _, stream, stream::FuturesUnordered};
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+use super::{Control, Wait, Woken, engine_was_never_read, wake_one};
+use crate::{
+    config::Severity,
+    control::{Class, Refusal, Told},
+    plan::PlannedContainer,
+    view::View,
+};
+
+/// What was found out and not sent yet. When it is full, the next to be told wait for a place: what
+/// was ordered goes on.
+const UNSENT: usize = 16;
+
+/// The names of the leases that these commands take.
+const WAKER: &str = "wake command";
+const RELEASER: &str = "release command";
+
+/// Keeps everything awake that `release` has woken, until drowse has ended.
+#[derive(Debug)]
+pub(crate) struct Released {
+    _leases: Vec<(Workload, Option<Lease>)>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Force {
+    #[serde(default)]
+    force: bool,
+}
+
+pub(super) async fn wake_all(State(control): State<Control>, wait: Query<Wait>) -> Response {
+    info!("everything is woken by a command");
+    telling(|told| async move {
+        let rouse = Rouse { holder: WAKER, with_processes: true, told: &told };
+        // All are awake at one moment; from then on each has its idle time.
+        drop(rouse.everything(&control.view, wait.duration()).await);
+    })
+}
+
+pub(super) async fn release(
+    State(control): State<Control>,
+    wait: Query<Wait>,
+    Query(Force { force }): Query<Force>,
+) -> Response {
+    info!("everything is woken by a command, to be released");
+    telling(move |told| async move {
+        let rouse = Rouse { holder: RELEASER, with_processes: false, told: &told };
+        let roused = rouse.everything(&control.view, wait.duration()).await;
+        if roused.failures > 0 && !force {
+            warn!(failures = roused.failures, "not released: not everything could be woken");
+            return;
+        }
+        let grace_ms = u64::try_from(control.grace.as_millis()).unwrap_or(u64::MAX);
+        let released = Released { _leases: roused.leases };
+        if control.released.send(released).await.is_ok() {
+            tell(&told, Told::Ending { grace_ms }).await;
+            control.end.cancelled().await;
+        }
+    })
+}
+
+/// An answer whose lines are written as they are told. The telling ends early if the client goes away.
+fn telling<F>(teller: impl FnOnce(mpsc::Sender<Told>) -> F) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (told, lines) = mpsc::channel(UNSENT);
+    let client = told.clone();
+    let teller = teller(told);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = teller => {}
+            () = client.closed() => {}
+        }
+    });
+    let lines = stream::unfold(lines, |mut lines| async {
+        let told = lines.recv().await?;
+        Some((Ok::<_, Infallible>(line(&told)), lines))
+    });
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::from_stream(lines)).into_response()
+}
+
+fn line(told: &Told) -> Bytes {
+    #[expect(clippy::expect_used, reason = "see the message")]
+    let mut line = serde_json::to_vec(told).expect("strings and numbers are always JSON");
+    line.push(b'\n');
+    line.into()
+}
+
+/// A client that has gone away is nobody to tell: [`telling`] ends for that reason.
+async fn tell(to: &mpsc::Sender<Told>, told: Told) {
+    _ = to.send(told).await;
+}
+
+/// One waking of everything.
+struct Rouse<'a> {
+    holder: &'static str,
+    /// Processes of drowse's own end with it: before that there is no use in waking them.
+    with_processes: bool,
+    told: &'a mpsc::Sender<Told>,
+}
+
+/// What came of it.
+struct Roused {
+    /// Of each workload that was tried; `None` if it is not awake.
+    leases: Vec<(Workload, Option<Lease>)>,
+    failures: usize,
+}
+
+impl Rouse<'_> {
+    /// Wakes whatever is managed, and whatever is managed anew meanwhile, and keeps it awake. All at
+    /// once: it is each engine's own bound on orders that makes them wait for each other.
+    ///
+    /// Cancel safe: what has been ordered goes on, and nothing is kept awake.
+    async fn everything(&self, view: &watch::Receiver<Arc<View>>, wait: Duration) -> Roused {
+        let deadline = Deadline::after(wait);
+        let mut roused = Roused { leases: Vec::new(), failures: 0 };
+        loop {
+            let now = view.borrow().clone();
+            let mut waking = FuturesUnordered::new();
+            for entry in &now.entries {
+                let is_process = matches!(entry.planned.container, PlannedContainer::Process(_));
+                let is_tried = roused.leases.iter().any(|(tried, _)| tried.is(&entry.workload));
+                if !is_tried && (self.with_processes || !is_process) {
+                    let woken = wake_one(entry, self.holder, deadline);
+                    waking.push(async move { (entry, woken.await) });
+                }
+            }
+            if waking.is_empty() {
+                self.tell_what_is_not_managed(&now, &mut roused).await;
+                return roused;
+            }
+            while let Some((entry, woken)) = waking.next().await {
+                let lease = match woken {
+                    Woken::Awake(lease, done) => {
+                        tell(self.told, Told::Awake(done)).await;
+                        Some(lease)
+                    }
+                    // Whoever manages its container now, if anybody does, comes next.
+                    Woken::NoLongerManaged => None,
+                    Woken::Refused(refusal) => {
+                        let workload = Some(entry.planned.name.clone());
+                        self.refuse(workload, refusal, &mut roused).await;
+                        None
+                    }
+                };
+                roused.leases.push((entry.workload.clone(), lease));
+            }
+        }
+    }
+
+    /// Of what is in error, and of what an engine has that was never read, nobody can say that it is
+    /// awake.
+    async fn tell_what_is_not_managed(&self, view: &View, roused: &mut Roused) {
+        for unread in &view.waiting {
+            let refusal = engine_was_never_read(unread);
+            self.refuse(Some(unread.planned.name.clone()), refusal, roused).await;
+        }
+        for (engine, trouble) in &view.unread_engines {
+            let why = trouble.as_deref().unwrap_or("it is being read");
+            let error =
+                format!("engine `{engine}` was never read, and what it has may sleep: {why}");
+            let refusal = Refusal { error, class: Class::EngineUnavailable };
+            self.refuse(None, refusal, roused).await;
+        }
+        let errors = view.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        for problem in errors {
+            let error = format!("not managed, and left as it is: {}", problem.line());
+            self.refuse(None, Refusal { error, class: Class::NotManaged }, roused).await;
+        }
+    }
+
+    async fn refuse(&self, workload: Option<String>, refusal: Refusal, roused: &mut Roused) {
+        roused.failures += 1;
+        tell(self.told, Told::Refused { workload, refusal }).await;
+    }
+}

@@ -281,7 +281,8 @@ impl Workload {
     pub fn is_in_doubt(&self, run: &ReadyRun) -> bool {
         let is_open = self.0.shared.word.look().is_open();
         // Closing comes before the gate is shut for it.
-        !(is_open && self.0.shared.ready_run().epoch == run.epoch) && !self.0.closing.is_cancelled()
+        let serves = is_open && self.0.shared.ready_run().epoch == run.epoch;
+        !serves && !self.0.closing.is_cancelled()
     }
 
     /// Says that the upstream of `run` refused, was unreachable or closed early: takes the workload

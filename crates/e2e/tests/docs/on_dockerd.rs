@@ -59,10 +59,11 @@ async fn attempt(
     commands: &[String],
     expected: Option<&Expected>,
 ) -> Result<(), String> {
+    let must_fail = expected.is_some_and(Expected::is_a_failure);
     let mut all = String::new();
     for command in commands {
         let Printed { text, exit_code } = terminal.enter(command).await;
-        if exit_code != "0" {
+        if (exit_code != "0") != must_fail {
             return Err(format!("`{command}` ends with {exit_code}:\n{text}"));
         }
         all.push_str(&text);

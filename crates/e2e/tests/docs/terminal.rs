@@ -88,11 +88,12 @@ impl Terminal {
         self.folder.path().join("work").join(name)
     }
 
-    /// Types a command, and waits for its end; for that of `drowse run`, until it listens.
+    /// Types a command, and waits for its end; for that of `drowse run`, until it has
+    /// found what there is to manage.
     pub(crate) async fn enter(&mut self, command: &str) -> Printed {
         if command.starts_with("drowse run") {
             let command = format!(
-                "{command} > ../drowse.log 2>&1 & until grep -q listening ../drowse.log; do sleep 0.1; done"
+                "{command} > ../drowse.log 2>&1 & until grep -q 'managed workload' ../drowse.log; do sleep 0.1; done"
             );
             return self.carry_out(&command).await;
         }

@@ -26,6 +26,7 @@ async fn each_command_of_the_guide_does_what_it_says() {
             }
         }
     }
+    terminal.close().await;
 }
 
 async fn follow(

@@ -36,10 +36,11 @@ shift
 exec docker-compose --ansi never "$@"
 "#;
 
-/// Killed on drop, with its engine and whatever runs.
+/// Killed on drop, with its engine and whatever runs. The next runner removes what a killed one leaves:
+/// [`Terminal::close`] leaves nothing.
 pub(crate) struct Terminal {
     folder: TempDir,
-    _runner: Child,
+    runner: Child,
     keyboard: ChildStdin,
     screen: Lines<BufReader<ChildStdout>>,
 }
@@ -74,7 +75,7 @@ impl Terminal {
             .unwrap();
         let keyboard = runner.stdin.take().unwrap();
         let screen = BufReader::new(runner.stdout.take().unwrap()).lines();
-        let mut terminal = Self { folder, _runner: runner, keyboard, screen };
+        let mut terminal = Self { folder, runner, keyboard, screen };
         terminal.carry_out("exec 2>&1").await;
         for line in SET_UP.trim().lines() {
             let printed = terminal.enter(line).await;
@@ -113,6 +114,13 @@ impl Terminal {
             }
             lines.push(line);
         }
+    }
+
+    /// Ends the shell, and waits until its runner has tidied up.
+    pub(crate) async fn close(self) {
+        let Self { mut runner, keyboard, .. } = self;
+        drop(keyboard);
+        within(DEADLINE, "the runner to end", runner.wait()).await.unwrap();
     }
 
     /// What `drowse run` has said.

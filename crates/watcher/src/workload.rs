@@ -280,9 +280,10 @@ impl Workload {
     /// nothing is observed any more, and nothing is in doubt.
     pub fn is_in_doubt(&self, run: &ReadyRun) -> bool {
         let is_open = self.0.shared.word.look().is_open();
-        // Closing comes before the gate is shut for it.
         let serves = is_open && self.0.shared.ready_run().epoch == run.epoch;
-        !serves && !self.0.closing.is_cancelled()
+        // Closing comes before the gate is shut for it.
+        let is_closed = self.0.closing.is_cancelled();
+        !(serves || is_closed)
     }
 
     /// Says that the upstream of `run` refused, was unreachable or closed early: takes the workload

@@ -2,7 +2,7 @@
 //! its own, and what it prints is compared with what stands in the guide.
 //!
 //! - A `sh` box is typed into one shell, in one folder that is empty at the beginning. Each command must
-//!   succeed. `drowse run` goes on in the background.
+//!   succeed, unless what is to be printed ends with an `error:`. `drowse run` goes on in the background.
 //! - A `text` box is what the `sh` box before it prints. Times, ids and addresses differ: see
 //!   [`page::Expected`].
 //! - What a box only looks at (`drowse list`, `docker ps`) may take its time to come about: it is looked

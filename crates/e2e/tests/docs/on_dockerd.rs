@@ -26,6 +26,7 @@ async fn each_command_of_the_guide_does_what_it_says() {
             }
         }
     }
+    terminal.close().await;
 }
 
 async fn follow(
@@ -59,10 +60,11 @@ async fn attempt(
     commands: &[String],
     expected: Option<&Expected>,
 ) -> Result<(), String> {
+    let must_fail = expected.is_some_and(Expected::is_a_failure);
     let mut all = String::new();
     for command in commands {
         let Printed { text, exit_code } = terminal.enter(command).await;
-        if exit_code != "0" {
+        if (exit_code != "0") != must_fail {
             return Err(format!("`{command}` ends with {exit_code}:\n{text}"));
         }
         all.push_str(&text);

@@ -57,6 +57,11 @@ fn commands(lines: &[&str]) -> Vec<String> {
 }
 
 impl Expected {
+    /// Whether it ends with an error.
+    pub(crate) fn is_a_failure(&self) -> bool {
+        self.0.lines().last().is_some_and(|last| last.starts_with("error:"))
+    }
+
     pub(crate) fn is_met_by(&self, printed: &str) -> bool {
         let lines: Vec<_> = self.0.trim().lines().map(str::trim).collect();
         let mut pattern = String::from(r"\A");

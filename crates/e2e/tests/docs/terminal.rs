@@ -36,10 +36,11 @@ shift
 exec docker-compose --ansi never "$@"
 "#;
 
-/// Killed on drop, with its engine and whatever runs.
+/// Killed on drop, with its engine and whatever runs. The next runner removes what a killed one leaves:
+/// [`Terminal::close`] leaves nothing.
 pub(crate) struct Terminal {
     folder: TempDir,
-    _runner: Child,
+    runner: Child,
     keyboard: ChildStdin,
     screen: Lines<BufReader<ChildStdout>>,
 }
@@ -74,7 +75,7 @@ impl Terminal {
             .unwrap();
         let keyboard = runner.stdin.take().unwrap();
         let screen = BufReader::new(runner.stdout.take().unwrap()).lines();
-        let mut terminal = Self { folder, _runner: runner, keyboard, screen };
+        let mut terminal = Self { folder, runner, keyboard, screen };
         terminal.carry_out("exec 2>&1").await;
         for line in SET_UP.trim().lines() {
             let printed = terminal.enter(line).await;
@@ -88,11 +89,12 @@ impl Terminal {
         self.folder.path().join("work").join(name)
     }
 
-    /// Types a command, and waits for its end; for that of `drowse run`, until it listens.
+    /// Types a command, and waits for its end; for that of `drowse run`, until it has
+    /// found what there is to manage.
     pub(crate) async fn enter(&mut self, command: &str) -> Printed {
         if command.starts_with("drowse run") {
             let command = format!(
-                "{command} > ../drowse.log 2>&1 & until grep -q listening ../drowse.log; do sleep 0.1; done"
+                "{command} > ../drowse.log 2>&1 & until grep -q 'managed workload' ../drowse.log; do sleep 0.1; done"
             );
             return self.carry_out(&command).await;
         }
@@ -112,6 +114,13 @@ impl Terminal {
             }
             lines.push(line);
         }
+    }
+
+    /// Ends the shell, and waits until its runner has tidied up.
+    pub(crate) async fn close(self) {
+        let Self { mut runner, keyboard, .. } = self;
+        drop(keyboard);
+        within(DEADLINE, "the runner to end", runner.wait()).await.unwrap();
     }
 
     /// What `drowse run` has said.

@@ -8,6 +8,11 @@ use std::{
 use drowse_gateway::{Chooser, UpstreamPolicy, Vantage};
 use drowse_provider::{Port, testing::ScriptedEngine};
 use drowse_watcher::{LeaseKind, PhaseName};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
 
 use crate::{
     application::Application,
@@ -66,6 +71,47 @@ async fn connections_belong_to_one_run() {
     assert_eq!(soon(send(&mut connection, request("/", &[]))).await.status, 200);
     assert_eq!(site.application.requests(), 1);
     assert_eq!(stranger.requests(), served_by_stranger);
+}
+
+/// Whoever has the address by then may be another container, or the next run, which is not ready.
+#[tokio::test]
+async fn a_connection_that_took_until_after_its_runs_end_is_not_used() {
+    // Its queue is full: who connects waits until somebody is accepted.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queue = Vec::new();
+    while let Ok(queued) = timeout(Duration::from_millis(250), TcpStream::connect(address)).await {
+        queue.push(queued.unwrap());
+    }
+    let site = Site::with_route(move |route| {
+        let engine = Arc::new(ScriptedEngine::new("elsewhere"));
+        let policy = UpstreamPolicy::new().with_port(address.port());
+        route.upstream = Chooser::new(engine, Vantage::Host, policy);
+    })
+    .await;
+    site.wake().await;
+
+    let upstream = async {
+        site.has_leases(1).await;
+        site.container.crash(137);
+        soon(site.workload.watch().wait_for(|now| now.phase != PhaseName::Ready)).await.unwrap();
+        for _ in &queue {
+            drop(soon(listener.accept()).await.unwrap());
+        }
+        let (mut late, _) = soon(listener.accept()).await.unwrap();
+        let mut bytes = Vec::new();
+        soon(late.read_to_end(&mut bytes)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes), "", "it was used");
+        let (mut next, _) = soon(listener.accept()).await.unwrap();
+        soon(next.read(&mut [0; 1024])).await.unwrap();
+        next.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
+        next
+    };
+    let (answer, _open) = tokio::join!(site.get("/"), upstream);
+    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "hello"));
+    assert_eq!(site.starts(), 2);
 }
 
 /// As happens when an application closes an idle connection while a request is on its way.
@@ -161,7 +207,7 @@ async fn a_port_that_refuses_for_good_is_502_at_the_deadline() {
     let site = Site::with_route(|route| {
         let engine = Arc::new(ScriptedEngine::new("elsewhere"));
         // Bound and not listened at: nobody else gets it, and it refuses.
-        let taken = tokio::net::TcpSocket::new_v4().unwrap();
+        let taken = TcpSocket::new_v4().unwrap();
         taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let policy = UpstreamPolicy::new().with_port(taken.local_addr().unwrap().port());
         std::mem::forget(taken);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use drowse_e2e::{DEADLINE, Site, Workload, eventually, free_port, scratch_folder};
+use drowse_e2e::{DEADLINE, DrowseSpec, Site, Workload, eventually, free_port, scratch_folder};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -85,7 +85,8 @@ async fn by_ssh_a_request_wakes_what_is_asleep_and_ssh_goes_with_drowse() {
     let socket = Path::new(url.strip_prefix("unix://").unwrap());
     let config = site.config(&[Workload::of(&app).idle(NEVER)]);
     let config = config.replace(&format!("\"{url}\""), &sshd.engine(socket));
-    let mut drowse = drowse_e2e::DrowseSpec::default().config(&config).start().await;
+    let mut drowse = DrowseSpec::default().config(&config).start().await;
+    drowse.wait_until_read(app.name()).await;
     drowse.get(&app.host(), "/").deadline(DEADLINE).send().await.assert_served();
     assert_eq!(site.starts(&app).await, 1);
     assert!(forwarding(socket).is_some());
@@ -94,6 +95,7 @@ async fn by_ssh_a_request_wakes_what_is_asleep_and_ssh_goes_with_drowse() {
     let gone = || async { forwarding(socket).is_none().then_some(()) };
     eventually(DEADLINE, "ssh to be gone after a SIGKILL of drowse", gone).await;
     drowse.start_again().await;
+    drowse.wait_until_read(app.name()).await;
     drowse.get(&app.host(), "/").deadline(DEADLINE).send().await.assert_served();
     assert!(forwarding(socket).is_some());
     assert!(drowse.terminate(DEADLINE).await.success());
@@ -111,7 +113,7 @@ async fn a_docker_context_names_an_engine_with_its_certificates() {
     let by_context = |name: &str| {
         config.replace(&format!("\"{}\"", site.relay.url()), &format!("{{ context: {name} }}"))
     };
-    let spec = drowse_e2e::DrowseSpec::default().config(&by_context("lab"));
+    let spec = DrowseSpec::default().config(&by_context("lab"));
     let contexts = spec.folder().join(".docker/contexts");
     let (meta, tls) = (contexts.join("meta").join(LAB), contexts.join("tls").join(LAB));
     std::fs::create_dir_all(&meta).unwrap();

@@ -310,16 +310,23 @@ impl Client {
 
     pub(crate) fn untransported(&self, call: Call<'_>, error: TransportError) -> Error {
         let endpoint = self.transport.endpoint();
-        let kind = match &error {
-            TransportError::Connect { reason, .. } => {
-                ErrorKind::Unavailable { reason: reason.clone() }
+        let kind = match error {
+            // The reason is the error's own words: only what it was learnt from is to be added.
+            TransportError::Connect { reason, source } => {
+                let error = self.error(call, ErrorKind::Unavailable { reason });
+                return match source {
+                    Some(source) => error.with_source(source),
+                    None => error,
+                };
             }
-            TransportError::Broken(broken) if broken.is_parse() || broken.is_parse_too_large() => {
+            TransportError::Broken(ref broken)
+                if broken.is_parse() || broken.is_parse_too_large() =>
+            {
                 ErrorKind::Protocol {
                     message: format!("what `{endpoint}` says is not HTTP: it is no Docker engine"),
                 }
             }
-            TransportError::Broken(broken) => ErrorKind::Unavailable {
+            TransportError::Broken(ref broken) => ErrorKind::Unavailable {
                 reason: self.transport.explain_break(broken).unwrap_or_else(|| {
                     format!("the connection to `{endpoint}` broke: is the engine restarting?")
                 }),

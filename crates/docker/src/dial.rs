@@ -25,13 +25,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 pub(crate) struct DialError {
     /// What failed and how to mend it: a lower-case fragment.
     pub(crate) reason: String,
-    /// What it was learnt from.
-    pub(crate) source: Box<dyn Error + Send + Sync>,
+    /// What it was learnt from, if there is more to say.
+    pub(crate) source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl DialError {
-    fn new(reason: String, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { reason, source: source.into() }
+    pub(crate) fn new(reason: String, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self { reason, source: Some(source.into()) }
     }
 }
 

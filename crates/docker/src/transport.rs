@@ -44,7 +44,7 @@ const READS_MAX: usize = 16;
 pub(crate) enum TransportError {
     /// No connection could be made. The reason says how to mend it.
     #[error("{reason}")]
-    Connect { reason: String, source: Box<dyn Error + Send + Sync> },
+    Connect { reason: String, source: Option<Box<dyn Error + Send + Sync>> },
     /// The connection broke before the answer was complete.
     #[error("the connection broke before the answer was complete")]
     Broken(#[source] hyper::Error),
@@ -69,8 +69,15 @@ pub(crate) struct Answer {
 /// The head of an answer that is still to come.
 pub(crate) type Opening = BoxFuture<'static, Result<Response<Incoming>, TransportError>>;
 
-struct Idle {
+/// A connection to the engine, which speaks HTTP.
+struct Connection {
     sender: SendRequest<Empty<Bytes>>,
+    /// Why it broke, if that was while nothing was asked on it.
+    broken: oneshot::Receiver<hyper::Error>,
+}
+
+struct Idle {
+    connection: Connection,
     since: Instant,
 }
 
@@ -129,16 +136,16 @@ impl Transport {
     }
 
     async fn get_now(&self, path: &str, limit: usize) -> Result<Answer, TransportError> {
-        if let Some(mut sender) = self.take_idle() {
-            match exchange(&mut sender, self.request(Method::GET, path), limit).await {
+        if let Some(mut connection) = self.take_idle() {
+            match connection.exchange(self.request(Method::GET, path), limit).await {
                 // It was closed by the engine while it lay idle.
                 Err(TransportError::Broken(_)) => {}
-                settled => return self.finish(sender, settled),
+                settled => return self.finish(connection, settled),
             }
         }
-        let mut sender = self.dial().await?;
-        let answer = exchange(&mut sender, self.request(Method::GET, path), limit).await;
-        self.finish(sender, answer)
+        let mut connection = self.dial().await?;
+        let answer = connection.exchange(self.request(Method::GET, path), limit).await;
+        self.finish(connection, answer)
     }
 
     /// Gives an order: always on a new connection and never twice, since an idle connection that
@@ -152,12 +159,12 @@ impl Transport {
         limit: usize,
         abandoned_for: Duration,
     ) -> Result<Answer, TransportError> {
-        let mut sender = self.dial().await?;
+        let mut connection = self.dial().await?;
         let request = self.request(Method::POST, path);
         let (answer, answered) = oneshot::channel();
         let closing = self.closing.clone();
         self.tasks.spawn(closing.run_until_cancelled_owned(async move {
-            let exchange = exchange(&mut sender, request, limit);
+            let exchange = connection.exchange(request, limit);
             let outcome = tokio::time::timeout(abandoned_for, exchange).await;
             // Nobody listens any more if the caller has given up.
             _ = answer.send(outcome);
@@ -172,11 +179,9 @@ impl Transport {
     /// Connects, and asks on that connection for an answer without end: the future of its head.
     /// Dropping the body closes the connection.
     pub(crate) async fn open(&self, path: &str) -> Result<Opening, TransportError> {
-        let mut sender = self.dial().await?;
+        let mut connection = self.dial().await?;
         let request = self.request(Method::GET, path);
-        Ok(Box::pin(
-            async move { sender.send_request(request).await.map_err(TransportError::Broken) },
-        ))
+        Ok(Box::pin(async move { connection.send(request).await }))
     }
 
     #[expect(
@@ -195,83 +200,102 @@ impl Transport {
 
     fn finish(
         &self,
-        sender: SendRequest<Empty<Bytes>>,
+        connection: Connection,
         answer: Result<Answer, TransportError>,
     ) -> Result<Answer, TransportError> {
-        if answer.is_ok() && !sender.is_closed() {
+        if answer.is_ok() && !connection.sender.is_closed() {
             let mut idle = self.idle();
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle { connection, since: Instant::now() });
             let surplus = idle.len().saturating_sub(self.endpoint.connections_kept());
             idle.drain(..surplus);
         }
         answer
     }
 
-    fn take_idle(&self) -> Option<SendRequest<Empty<Bytes>>> {
+    fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle();
-        idle.retain(|idle| idle.since.elapsed() < IDLE_MAX && !idle.sender.is_closed());
-        let youngest_ready = idle.iter().rposition(|idle| idle.sender.is_ready())?;
-        Some(idle.remove(youngest_ready).sender)
+        idle.retain(|idle| idle.since.elapsed() < IDLE_MAX && !idle.connection.sender.is_closed());
+        let youngest_ready = idle.iter().rposition(|idle| idle.connection.sender.is_ready())?;
+        Some(idle.remove(youngest_ready).connection)
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn dial(&self) -> Result<SendRequest<Empty<Bytes>>, TransportError> {
+    async fn dial(&self) -> Result<Connection, TransportError> {
         let connected = tokio::time::timeout(self.connect_timeout, async {
             let stream = self.dialer.dial(&self.endpoint).await?;
-            self.speak_http(stream).await.map_err(|error| DialError {
-                reason: format!("the connection to `{}` broke at once", self.endpoint),
-                source: error.into(),
+            self.speak_http(stream).await.map_err(|error| {
+                let reason = format!("the connection to `{}` broke at once", self.endpoint);
+                DialError::new(reason, error)
             })
         });
         let DialError { reason, source } = match connected.await {
-            Ok(Ok(sender)) => return Ok(sender),
+            Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => error,
             Err(_) => {
                 let timed_out = io::Error::from(io::ErrorKind::TimedOut);
-                DialError { reason: self.endpoint.explain(&timed_out), source: timed_out.into() }
+                DialError::new(self.endpoint.explain(&timed_out), timed_out)
             }
         };
         Err(TransportError::Connect { reason, source })
     }
 
-    async fn speak_http(
-        &self,
-        stream: Box<dyn Stream>,
-    ) -> hyper::Result<SendRequest<Empty<Bytes>>> {
+    async fn speak_http(&self, stream: Box<dyn Stream>) -> hyper::Result<Connection> {
         let (sender, connection) =
             http1::Builder::new().max_buf_size(HEADERS_MAX).handshake(TokioIo::new(stream)).await?;
         let closing = self.closing.clone();
+        let (end, broken) = oneshot::channel();
         self.tasks.spawn(async move {
             if let Some(Err(error)) = closing.run_until_cancelled(connection).await {
                 tracing::trace!(error = &error as &dyn Error, "connection ended");
+                // Nobody asks any more.
+                _ = end.send(error);
             }
         });
-        Ok(sender)
+        Ok(Connection { sender, broken })
     }
 }
 
-async fn exchange(
-    sender: &mut SendRequest<Empty<Bytes>>,
-    request: Request<Empty<Bytes>>,
-    limit: usize,
-) -> Result<Answer, TransportError> {
-    let response = sender.send_request(request).await.map_err(TransportError::Broken)?;
-    let (parts, mut body) = response.into_parts();
-    // A length that is announced too long is not even begun to be read.
-    if body.size_hint().lower() > limit as u64 {
-        return Err(TransportError::TooLarge { limit });
-    }
-    let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        if let Ok(data) = frame.map_err(TransportError::Broken)?.into_data() {
-            if whole.len() + data.len() > limit {
-                return Err(TransportError::TooLarge { limit });
-            }
-            whole.extend_from_slice(&data);
+impl Connection {
+    /// Asks, and waits for the answer's head.
+    async fn send(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+    ) -> Result<Response<Incoming>, TransportError> {
+        let refused = match self.sender.send_request(request).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        // It broke before the request was written. Why, was told to the connection: an engine that
+        // refuses our certificate says so, and waits for no request.
+        if refused.is_canceled() || refused.is_closed() {
+            return Err(TransportError::Broken((&mut self.broken).await.unwrap_or(refused)));
         }
+        Err(TransportError::Broken(refused))
     }
-    Ok(Answer { head: parts, body: whole.freeze() })
+
+    /// Asks, and reads the whole answer, of at most `limit` bytes.
+    async fn exchange(
+        &mut self,
+        request: Request<Empty<Bytes>>,
+        limit: usize,
+    ) -> Result<Answer, TransportError> {
+        let (parts, mut body) = self.send(request).await?.into_parts();
+        // A length that is announced too long is not even begun to be read.
+        if body.size_hint().lower() > limit as u64 {
+            return Err(TransportError::TooLarge { limit });
+        }
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(TransportError::Broken)?.into_data() {
+                if whole.len() + data.len() > limit {
+                    return Err(TransportError::TooLarge { limit });
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+        Ok(Answer { head: parts, body: whole.freeze() })
+    }
 }

@@ -193,7 +193,7 @@ impl Spoilt {
 async fn a_file_that_cannot_be_used_is_named_with_how_to_mend_it() {
     let spoilt = Spoilt::new().await;
     let other_key = Authority::new("other").client().key;
-    insta::assert_snapshot!(spoilt.told("ca.pem", None).await, @"unavailable: the file `/etc/drowse/ca.pem` for TLS cannot be read (No such file or directory (os error 2)): correct its path, or let drowse's user read it");
+    insta::assert_snapshot!(spoilt.told("ca.pem", None).await, @"unavailable: the file `/etc/drowse/ca.pem` for TLS cannot be read: correct its path, or let drowse's user read it");
     insta::assert_snapshot!(spoilt.told("ca.pem", Some("")).await, @"unavailable: there is no certificate in `/etc/drowse/ca.pem`: a PEM file is needed, with `-----BEGIN CERTIFICATE-----`");
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     insta::assert_snapshot!(spoilt.told("ca.pem", Some(broken)).await, @"unavailable: a certificate in `/etc/drowse/ca.pem` cannot be understood: is the file whole?");

@@ -37,9 +37,9 @@ impl Connector {
         &self,
         stream: TcpStream,
     ) -> Result<TlsStream<TcpStream>, DialError> {
-        let config = self.files.config().await.map_err(|error| {
-            let reason = error.to_string();
-            DialError::new(reason, error)
+        let config = self.files.config().await.map_err(|error| DialError {
+            reason: error.to_string(),
+            source: error.into_source(),
         })?;
         let shaken = TlsConnector::from(config).connect(self.name.clone(), stream).await;
         shaken.map_err(|error| {

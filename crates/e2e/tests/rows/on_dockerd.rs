@@ -20,6 +20,7 @@ mod starting;
 mod stopping;
 mod updates;
 mod waiting;
+mod ways;
 
 use std::time::Duration;
 

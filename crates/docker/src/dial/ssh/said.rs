@@ -43,7 +43,7 @@ impl Said {
     /// Takes what is said, for ever, so that ssh never waits for a reader.
     pub(super) async fn listen(&self) -> Infallible {
         loop {
-            if self.pipe.readable().await.is_err() || self.take() {
+            if self.pipe.readable().await.is_err() || self.take(|to| self.pipe.try_read(to)) {
                 return std::future::pending().await;
             }
         }
@@ -51,7 +51,7 @@ impl Said {
 
     /// The last lines so far: all that was written before this call.
     pub(super) fn lines(&self) -> Vec<String> {
-        self.take();
+        self.take_all();
         let kept = self.kept();
         let rest = (!kept.rest.is_empty()).then(|| plain(&kept.rest));
         kept.lines.iter().cloned().chain(rest).collect()
@@ -59,23 +59,32 @@ impl Said {
 
     /// Whether ssh has said of a connection, just now, that the other side refuses it.
     pub(super) fn was_just_refused(&self) -> bool {
-        self.take();
+        self.take_all();
         self.kept().refused_at.is_some_and(|at| at.elapsed() < JUST_NOW)
     }
 
-    /// Takes what is there; whether that was the end.
-    fn take(&self) -> bool {
+    /// Takes what is in the pipe, whether or not the runtime has noticed that there is something.
+    fn take_all(&self) {
+        self.take(|to| Ok(rustix::io::read(&self.pipe, to)?));
+    }
+
+    /// Takes what can be read; whether that was the end.
+    fn take(&self, read: impl Fn(&mut [u8]) -> io::Result<usize>) -> bool {
         let mut kept = self.kept();
         let mut buffer = [0; 4096];
         // Bounded, for somebody who says more than can be taken.
         for _ in 0..16 {
-            match self.pipe.try_read(&mut buffer) {
+            match read(&mut buffer) {
                 Ok(0) => kept.is_over = true,
                 Ok(length) => {
                     kept.hear(buffer.get(..length).unwrap_or_default());
                     continue;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) => {}
                 Err(_) => kept.is_over = true,
             }
             break;

@@ -22,7 +22,7 @@ const FILE_MAX: u64 = 1024 * 1024;
 /// Why the files cannot be used. None of it tells anything of a key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FileError {
-    #[error("the file `{}` for TLS cannot be read ({source}): correct its path, or let drowse's user read it", path.display())]
+    #[error("the file `{}` for TLS cannot be read: correct its path, or let drowse's user read it", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("there is no certificate in `{}`: a PEM file is needed, with `-----BEGIN CERTIFICATE-----`", .0.display())]
     NoCertificate(PathBuf),
@@ -38,6 +38,22 @@ pub(crate) enum FileError {
     Mismatch { cert: PathBuf, key: PathBuf },
     #[error("the files for TLS cannot be used")]
     Unusable(#[source] rustls::Error),
+}
+
+impl FileError {
+    /// What it was caused by.
+    pub(crate) fn into_source(self) -> Option<Box<dyn std::error::Error + Send + Sync>> {
+        match self {
+            Self::Unreadable { source, .. } => Some(source.into()),
+            Self::BadCertificate { source, .. } => Some(source),
+            Self::Unusable(source) => Some(source.into()),
+            Self::NoCertificate(_)
+            | Self::NoKey(_)
+            | Self::LockedKey { .. }
+            | Self::UnknownKey(_)
+            | Self::Mismatch { .. } => None,
+        }
+    }
 }
 
 /// The files of one engine, and what was made of them.

@@ -289,7 +289,7 @@ workloads:
 #[test]
 fn an_engine_is_reached_by_url_or_context_with_its_files() {
     let config = read_text(
-        r#"
+        r"
 engines:
   secure:
     docker:
@@ -298,7 +298,7 @@ engines:
   trusting: { docker: { url: tcp://nas:2376, tls: { ca: /etc/drowse/ca.pem } } }
   far: { docker: { url: ssh://me@nas, ssh: { identity: /etc/drowse/id, known_hosts: /k, config: /c } } }
   named: { docker: { context: nas } }
-"#,
+",
     )
     .unwrap();
     let [secure, trusting, far, named] = config.engines.as_slice() else { panic!() };
@@ -315,7 +315,7 @@ engines:
 #[test]
 fn what_cannot_be_reached_is_told_with_its_place() {
     let errors = read_text(
-        r#"engines:
+        r"engines:
   none: { docker: {} }
   both: { docker: { url: tcp://nas, context: nas } }
   half: { docker: { url: tcp://nas, tls: { ca: /ca.pem, cert: /cert.pem } } }
@@ -324,7 +324,7 @@ fn what_cannot_be_reached_is_told_with_its_place() {
   twice: { docker: { context: nas, tls: { ca: /ca.pem } } }
   far: { docker: { url: ssh://nas, ssh: { identitiy: /id, known_hosts: ~/.ssh/known_hosts } } }
   list: { docker: [unix:///run/docker.sock] }
-"#,
+",
     )
     .unwrap_err();
     insta::assert_snapshot!(errors, @"

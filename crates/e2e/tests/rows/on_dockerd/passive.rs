@@ -14,8 +14,7 @@ use drowse_watcher::{
 const IDLE: Duration = Duration::from_secs(2);
 
 async fn watched(site: &Site, app: &TestContainer) -> (DockerEngine, Workload) {
-    let engine =
-        DockerEngine::connect("home", &site.relay.url(), DockerOptions::default()).unwrap();
+    let engine = DockerEngine::connect("home", site.relay.url(), DockerOptions::default()).unwrap();
     let provider = engine.provider(&Reference::Name(app.name().to_owned())).unwrap();
     let policy = Policy::new(IDLE);
     let spec = WorkloadSpec::new(app.name(), provider, Arc::new(ReadyWhenRunning), policy);

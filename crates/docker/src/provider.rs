@@ -11,13 +11,16 @@ use drowse_provider::{
     Observation, Provider, Reference, Signal, Stats, StopOptions, Watch,
 };
 
+use tokio::time::Instant;
+
 use crate::{
     client::{Call, Client, encode},
     details::{details_of, pod_of},
     engine::Handle,
     state::observation_of,
     target::Target,
-    watch::ContainerWatch,
+    watch::{ContainerWatch, OVERTAKEN, SETTLING},
+    wire::Inspected,
 };
 
 /// What the figures of one container may take.
@@ -48,6 +51,7 @@ impl DockerProvider {
     async fn read_details(&self, deadline: Deadline) -> Result<Details, Error> {
         let client = self.client();
         let inspected = client.inspect(self.call(Action::Inspect, deadline), &self.target).await?;
+        self.hear_the_word_before_the_deed(&inspected, deadline).await;
         let networks = inspected.network_settings.networks.keys();
         let names: Vec<&str> = networks.map(String::as_str).collect();
         let (drivers, ()) =
@@ -61,6 +65,25 @@ impl DockerProvider {
             }
         }
         Ok(details)
+    }
+
+    /// Podman tells of an end up to some 300 ms after everybody can read it. Whose doing it was is
+    /// told with it; so whoever watches, and reads since a connection broke, say, is not told of the
+    /// end before that.
+    async fn hear_the_word_before_the_deed(&self, inspected: &Inspected, deadline: Deadline) {
+        let is_alive = observation_of(&inspected.state).status.is_alive();
+        if is_alive || !self.client().facts.is_podman() {
+            return;
+        }
+        let until = (Instant::now() + OVERTAKEN).min(deadline.at());
+        let heard = async {
+            if self.handle.registry.end_told(&self.target).await {
+                // Until whoever watches has taken it in.
+                tokio::time::sleep(SETTLING).await;
+            }
+        };
+        // If it was lost, the deed must do.
+        _ = tokio::time::timeout_at(until, heard).await;
     }
 
     async fn read_stats(&self, deadline: Deadline) -> Result<Stats, Error> {
@@ -151,6 +174,7 @@ impl Provider for DockerProvider {
     async fn observe(&self, deadline: Deadline) -> Result<Observation, Error> {
         let call = self.call(Action::Status, deadline);
         let inspected = self.client().inspect(call, &self.target).await?;
+        self.hear_the_word_before_the_deed(&inspected, deadline).await;
         Ok(observation_of(&inspected.state))
     }
 

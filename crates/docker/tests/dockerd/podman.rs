@@ -197,7 +197,7 @@ async fn an_end_from_outside_is_told() {
         while let Some(item) = watch.next().await {
             match item.expect("no error item") {
                 WatchItem::Event(event) => {
-                    died |= matches!(event.action, EventAction::Die(Some(0)))
+                    died |= matches!(event.action, EventAction::Die(Some(0)));
                 }
                 WatchItem::Synced(seen) if seen.status == ContainerStatus::Stopped && died => {
                     return;

@@ -11,7 +11,7 @@ mod round;
 mod socket_proxy;
 mod starting;
 mod stopping;
-mod updates;
+pub(crate) mod updates;
 mod waiting;
 
 use std::time::Duration;

@@ -97,6 +97,12 @@ impl Watched {
         before.status.is_alive() && !goes_on && !self.end_told
     }
 
+    /// Whether it ran when it was last told of, and no end of it has been told since.
+    pub(super) fn awaits_end(&self) -> bool {
+        matches!(&self.last, Some(Last::Present { observation, .. }) if observation.status.is_alive())
+            && !self.end_told
+    }
+
     /// Takes what was read; says whether nobody has heard of it yet.
     pub(super) fn found(
         &mut self,
@@ -152,6 +158,17 @@ impl Watched {
                     Verdict::Unsure
                 }
             }
+        }
+    }
+
+    /// Whether it ran when it was last read, in a run that is not younger than this time: what is
+    /// told late, of a run before, says nothing of this one.
+    pub(super) fn is_running_since(&self, id: &str, nanoseconds: i128) -> bool {
+        match &self.last {
+            Some(Last::Present { id: last, observation, span: Some(span) }) if last == id => {
+                observation.status.is_alive() && span.from <= nanoseconds
+            }
+            _ => false,
         }
     }
 

@@ -12,7 +12,7 @@ use super::{NEVER, let_pass};
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(10);
 
 /// Enabled, and a service of a compose project.
-fn service(site: &Site, name: &str) -> ContainerSpec {
+pub(crate) fn service(site: &Site, name: &str) -> ContainerSpec {
     site.container(name)
         .label("drowse.enable", "true")
         .label("drowse.host", format!("{name}.test"))
@@ -37,7 +37,7 @@ async fn served(name: &str) -> (Site, TestContainer, Drowse) {
 }
 
 /// Requests, one every 10 ms, until the update is through and a while longer: each must be served.
-async fn none_fails_during<T>(
+pub(crate) async fn none_fails_during<T>(
     drowse: &Drowse,
     host: &str,
     update: Pin<Box<dyn Future<Output = T> + '_>>,
@@ -72,7 +72,7 @@ async fn none_fails_during<T>(
 
 /// What `docker compose up --force-recreate` does: the new one is made beside the old one, under a
 /// name for the time being.
-async fn compose_recreates(old: &TestContainer, spec: ContainerSpec) -> TestContainer {
+pub(crate) async fn compose_recreates(old: &TestContainer, spec: ContainerSpec) -> TestContainer {
     let name = old.name().to_owned();
     let temporary = format!("{}_{name}", &old.id()[..12]);
     let replaces = spec.label("com.docker.compose.replace", old.id()).exact_name(&temporary);
@@ -87,7 +87,7 @@ async fn compose_recreates(old: &TestContainer, spec: ContainerSpec) -> TestCont
 }
 
 /// What Watchtower does: kill, wait, remove, make, start.
-async fn updater_replaces(old: &TestContainer, spec: ContainerSpec) -> TestContainer {
+pub(crate) async fn updater_replaces(old: &TestContainer, spec: ContainerSpec) -> TestContainer {
     old.kill("TERM").await;
     old.wait_for("exited", DEADLINE).await;
     let_pass(Duration::from_millis(300)).await;

@@ -12,20 +12,7 @@ use drowse_provider::{
 use futures::StreamExt;
 use serde_json::json;
 
-use crate::fixture::{RealEngine, Runtime, patience, shell, testapp};
-
-/// Reads a watch until `wanted`; error items fail the test.
-async fn until(watch: &mut Watch, mut wanted: impl FnMut(&WatchItem) -> bool) -> WatchItem {
-    let wait = async {
-        loop {
-            let item = watch.next().await.expect("the watch goes on").expect("no error item");
-            if wanted(&item) {
-                return item;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.expect("it is told")
-}
+use crate::fixture::{RealEngine, Runtime, patience, shell, testapp, until};
 
 async fn until_synced(watch: &mut Watch, wanted: impl Fn(&Observation) -> bool) -> Observation {
     match until(watch, |item| matches!(item, WatchItem::Synced(seen) if wanted(seen))).await {

@@ -12,9 +12,10 @@ use std::{
 use async_trait::async_trait;
 use drowse_docker::{DockerEngine, DockerOptions};
 use drowse_provider::{
-    Deadline, Engine, Provider, Reference,
+    Deadline, Engine, Provider, Reference, Watch, WatchItem,
     contract::{Behaviour, Fixture, Outside, PATIENCE},
 };
+use futures::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{process::Command, sync::OnceCell};
@@ -119,6 +120,22 @@ impl RealEngine {
 
 pub(crate) fn patience() -> Deadline {
     Deadline::after(PATIENCE)
+}
+
+/// Reads a watch until `wanted`; error items fail the test.
+pub(crate) async fn until(
+    watch: &mut Watch,
+    mut wanted: impl FnMut(&WatchItem) -> bool,
+) -> WatchItem {
+    let wait = async {
+        loop {
+            let item = watch.next().await.expect("the watch goes on").expect("no error item");
+            if wanted(&item) {
+                return item;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it is told")
 }
 
 /// Once for all tests of this process: the engine takes the same image again without harm.

@@ -71,13 +71,15 @@ impl DockerProvider {
     /// told with it; so whoever watches, and reads since a connection broke, say, is not told of the
     /// end before that.
     async fn hear_the_word_before_the_deed(&self, inspected: &Inspected, deadline: Deadline) {
-        let is_alive = observation_of(&inspected.state).status.is_alive();
-        if is_alive || !self.client().facts.is_podman() {
+        let Observation { status, run: Some(run), .. } = observation_of(&inspected.state) else {
+            return;
+        };
+        if status.is_alive() || !self.client().facts.is_podman() {
             return;
         }
         let until = (Instant::now() + OVERTAKEN).min(deadline.at());
         let heard = async {
-            if self.handle.registry.end_told(&self.target).await {
+            if self.handle.registry.end_told(&self.target, &run).await {
                 // Until whoever watches has taken it in.
                 tokio::time::sleep(SETTLING).await;
             }

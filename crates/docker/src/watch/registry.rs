@@ -7,7 +7,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use drowse_provider::{EngineItem, Error, Event, EventAction, Observation, Summary, WatchItem};
+use drowse_provider::{
+    EngineItem, Error, Event, EventAction, Observation, RunId, Summary, WatchItem,
+};
 use tokio::sync::Notify;
 
 pub(super) use self::watched::After;
@@ -122,13 +124,14 @@ impl Registry {
 
     // === From the reads ===
 
-    /// Waits until the end is told of what is watched, and was running when it was last told of.
-    /// Whether there was anything to wait for.
-    pub(crate) async fn end_told(&self, target: &Target) -> bool {
+    /// Waits until the end of this run is told to whoever watches. Whether there was anything to
+    /// wait for.
+    pub(crate) async fn end_told(&self, target: &Target, run: &RunId) -> bool {
         let mut has_waited = false;
         loop {
             let ended = self.ended.notified();
-            if !self.state().watched.get(target).is_some_and(Watched::awaits_end) {
+            let awaits = |watched: &Watched| watched.awaits_end_of(run);
+            if !self.state().watched.get(target).is_some_and(awaits) {
                 return has_waited;
             }
             ended.await;

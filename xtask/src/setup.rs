@@ -40,12 +40,18 @@ pub(crate) fn engines() -> anyhow::Result<Vec<Kind>> {
 }
 
 fn install_what_is_missing() {
-    let packages = missing_packages(&Kind::ALL);
-    if packages.is_empty() || !is_debian_like() {
+    let all = missing_packages(&Kind::ALL);
+    if all.is_empty() || !is_debian_like() || install(&all).is_ok() {
         return;
     }
-    if let Err(error) = install(&packages) {
-        terminal::note(&format!("{error:#}; try `apt-get install {}`", packages.join(" ")));
+    // One package that cannot be had takes the others down with it.
+    for kind in Kind::ALL {
+        let packages = missing_packages(&[kind]);
+        if !packages.is_empty()
+            && let Err(error) = install(&packages)
+        {
+            terminal::note(&format!("{error:#}; try `apt-get install {}`", packages.join(" ")));
+        }
     }
     // From Debian 13 on the client is a package of its own.
     if !has_tool("docker")

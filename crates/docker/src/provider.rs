@@ -10,6 +10,7 @@ use drowse_provider::{
     Action, Capabilities, Deadline, Details, Error, ErrorKind, KillOutcome, NetworkHolder,
     NetworkMode, Observation, Provider, Reference, Signal, Stats, StopOptions, Watch,
 };
+use tokio::time::Instant;
 
 use crate::{
     client::{Call, Client, encode},
@@ -17,7 +18,7 @@ use crate::{
     engine::Handle,
     state::observation_of,
     target::Target,
-    watch::ContainerWatch,
+    watch::{ContainerWatch, OVERTAKEN, SETTLING},
     wire::Inspected,
 };
 
@@ -54,7 +55,9 @@ impl DockerProvider {
         let call = self.call(Action::Inspect, deadline);
         let (inspected, ()) =
             tokio::join!(client.inspect(call, &self.target), client.learn_reach(deadline));
-        let mut details = client.with_drivers(inspected?, deadline).await;
+        let inspected = inspected?;
+        self.hear_the_word_before_the_deed(&inspected, deadline).await;
+        let mut details = client.with_drivers(inspected, deadline).await;
         if let Some(holder) = client.holder_of(&details, deadline).await {
             if details.owner.is_none() {
                 details.owner = pod_of(&holder);
@@ -63,6 +66,27 @@ impl DockerProvider {
             details.holder = Some(Box::new(NetworkHolder::of(holder)));
         }
         Ok(details)
+    }
+
+    /// Podman tells of an end up to some 300 ms after everybody can read it. Whose doing it was is
+    /// told with it; so whoever watches, and reads since a connection broke, say, is not told of the
+    /// end before that.
+    async fn hear_the_word_before_the_deed(&self, inspected: &Inspected, deadline: Deadline) {
+        let Observation { status, run: Some(run), .. } = observation_of(&inspected.state) else {
+            return;
+        };
+        if status.is_alive() || !self.client().facts.is_podman() {
+            return;
+        }
+        let until = (Instant::now() + OVERTAKEN).min(deadline.at());
+        let heard = async {
+            if self.handle.registry.end_told(&self.target, &run).await {
+                // Until whoever watches has taken it in.
+                tokio::time::sleep(SETTLING).await;
+            }
+        };
+        // If it was lost, the deed must do.
+        _ = tokio::time::timeout_at(until, heard).await;
     }
 
     async fn read_stats(&self, deadline: Deadline) -> Result<Stats, Error> {
@@ -179,6 +203,7 @@ impl Provider for DockerProvider {
     async fn observe(&self, deadline: Deadline) -> Result<Observation, Error> {
         let call = self.call(Action::Status, deadline);
         let inspected = self.client().inspect(call, &self.target).await?;
+        self.hear_the_word_before_the_deed(&inspected, deadline).await;
         Ok(observation_of(&inspected.state))
     }
 

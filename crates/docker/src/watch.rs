@@ -22,7 +22,10 @@ use drowse_provider::{EngineItem, Error, WatchItem};
 use futures::Stream;
 
 use self::mailbox::{Mail, Mailbox};
-pub(crate) use self::registry::{Registry, summary_of};
+pub(crate) use self::{
+    hub::{OVERTAKEN, SETTLING},
+    registry::{Registry, summary_of},
+};
 use crate::{engine::Handle, target::Target};
 
 /// One container's watch. Holds the engine open.

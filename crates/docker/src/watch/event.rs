@@ -97,6 +97,24 @@ fn action_of<'a>(word: &str, attribute: impl Fn(&str) -> Option<&'a str>) -> Eve
     }
 }
 
+/// Exit codes of processes that ended because they were asked to, as a rule: by themselves, or by
+/// INT, QUIT, KILL or TERM.
+const STOPPED: [i64; 5] = [0, 130, 131, 137, 143];
+
+/// The stop that an end was, most likely, where the engine would not say so. Podman tells nothing
+/// at the start of one, and at its end only if its clean-up is not faster: somebody else's stop, in
+/// the middle of an update perhaps, would be taken for a crash, and what is about to go be started
+/// again.
+pub(crate) fn implied_stop(event: &Event) -> Option<Event> {
+    let is_podmans = event.actor.attributes.contains_key("containerExitCode");
+    match event.action {
+        EventAction::Die(Some(code)) if is_podmans && STOPPED.contains(&code) => {
+            Some(Event::container(event.actor.clone(), EventAction::Stop, event.time))
+        }
+        _ => None,
+    }
+}
+
 /// Whether what happened may have changed what a read would tell.
 pub(crate) fn changes_state(action: &EventAction) -> bool {
     match action {
@@ -137,6 +155,22 @@ mod tests {
         let rename = EventAction::Rename("old".to_owned());
         assert_eq!(action("rename", json!({"oldName": "/old", "name": "new"})), rename);
         assert_eq!(action("exec_die", json!({})), EventAction::Other("exec_die".to_owned()));
+    }
+
+    #[test]
+    fn an_end_is_taken_for_a_stop_only_on_podman_and_only_if_it_looks_like_one() {
+        let implied = |attributes: serde_json::Value| {
+            let line = serde_json::json!({
+                "Type": "container", "Action": "die", "Actor": {"ID": "1", "Attributes": attributes},
+            });
+            let told = parse(line.to_string().as_bytes()).unwrap().unwrap();
+            implied_stop(&told.event).map(|event| event.action)
+        };
+        let podmans = |code| serde_json::json!({"containerExitCode": code, "exitCode": code});
+        assert_eq!(implied(podmans("0")), Some(EventAction::Stop));
+        assert_eq!(implied(podmans("143")), Some(EventAction::Stop));
+        assert_eq!(implied(podmans("3")), None);
+        assert_eq!(implied(serde_json::json!({"exitCode": "0"})), None);
     }
 
     #[test]

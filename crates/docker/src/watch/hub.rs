@@ -23,12 +23,13 @@ use crate::{
 const READS_MAX: usize = 8;
 /// How long a stream may be away before it is told as an error.
 const GRACE: Duration = Duration::from_secs(5);
-/// By how much an answer may overtake the event that it belongs to: they come on two connections.
-const OVERTAKEN: Duration = Duration::from_millis(250);
+/// By how much an answer may overtake the event that it belongs to: they come on two connections, and
+/// Podman looks for events four times a second.
+pub(crate) const OVERTAKEN: Duration = Duration::from_millis(500);
 /// How long after an event its container is read. A stop is three events within milliseconds, and
 /// whoever gave an order reads for himself at its end: both reads at once would only be slower, since
 /// an engine answers for one container one at a time.
-const SETTLING: Duration = Duration::from_millis(25);
+pub(crate) const SETTLING: Duration = Duration::from_millis(25);
 /// How long it takes to read again what could not be read.
 const RETRY: Duration = Duration::from_secs(1);
 

@@ -8,13 +8,17 @@ use std::{
 };
 
 use drowse_provider::{
-    EngineItem, Error, Event, EventAction, Observation, Reference, Summary, WatchItem, compose,
+    EngineItem, Error, Event, EventAction, Observation, Reference, RunId, Summary, WatchItem,
+    compose,
 };
 use tokio::sync::Notify;
 
 pub(super) use self::watched::After;
 use self::watched::{Reading, Verdict, Watched};
-use super::{event::changes_state, mailbox::Mailbox};
+use super::{
+    event::{changes_state, implied_stop},
+    mailbox::Mailbox,
+};
 use crate::{
     client::members,
     details::network_mode_of,
@@ -33,6 +37,8 @@ pub(crate) struct Registry {
     state: Mutex<State>,
     /// Told when there is something new for the hub to do.
     pub(crate) changed: Notify,
+    /// Told when an end may have been told.
+    ended: Notify,
 }
 
 #[derive(Default)]
@@ -119,6 +125,23 @@ impl Registry {
         self.changed.notify_one();
     }
 
+    // === From the reads ===
+
+    /// Waits until the end of this run is told to whoever watches. Whether there was anything to
+    /// wait for.
+    pub(crate) async fn end_told(&self, target: &Target, run: &RunId) -> bool {
+        let mut has_waited = false;
+        loop {
+            let ended = self.ended.notified();
+            let awaits = |watched: &Watched| watched.awaits_end_of(run);
+            if !self.state().watched.get(target).is_some_and(awaits) {
+                return has_waited;
+            }
+            ended.await;
+            has_waited = true;
+        }
+    }
+
     // === From the hub ===
 
     /// Whether nobody watches any more; the hub that asks must then end.
@@ -197,8 +220,13 @@ impl Registry {
             let Some(watched) = state.watched.get(&target) else { continue };
             let run = watched.run_at(&event.actor.id, i128::from(nanoseconds));
             let told = event.clone().of_run(run);
+            let implied = implied_stop(event)
+                .filter(|_| watched.is_running_since(&event.actor.id, i128::from(nanoseconds)));
             for mailbox in &watched.watches {
                 mailbox.hint(WatchItem::Event(told.clone()));
+                if let Some(stop) = &implied {
+                    mailbox.hint(WatchItem::Event(stop.clone()));
+                }
             }
             if let Some(watched) = state.watched.get_mut(&target) {
                 watched.end_told |=
@@ -209,6 +237,7 @@ impl Registry {
             }
         }
         state.tell_guests(event);
+        self.ended.notify_waiters();
         match &mut state.held {
             Some(held) if held.len() < HELD_MAX => held.push(event.clone()),
             Some(_) => state.is_list_wanted = true,
@@ -245,6 +274,7 @@ impl Registry {
             return After::ReadAgainSoon;
         }
         (watched.end_told, watched.has_waited) = (false, false);
+        self.ended.notify_waiters();
         let to_all = std::mem::take(&mut watched.tell_all);
         if let Some((inspected, observation)) = found {
             let is_news = watched.found(inspected, &observation, engine_time);

@@ -12,23 +12,7 @@ use drowse_provider::{
 use futures::StreamExt;
 use serde_json::json;
 
-use crate::fixture::{RealEngine, Runtime, patience, shell, testapp};
-
-/// Reads a watch until `wanted`; error items fail the test.
-pub(super) async fn until(
-    watch: &mut Watch,
-    mut wanted: impl FnMut(&WatchItem) -> bool,
-) -> WatchItem {
-    let wait = async {
-        loop {
-            let item = watch.next().await.expect("the watch goes on").expect("no error item");
-            if wanted(&item) {
-                return item;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, wait).await.expect("it is told")
-}
+use crate::fixture::{RealEngine, Runtime, patience, shell, testapp, until};
 
 pub(super) async fn until_synced(
     watch: &mut Watch,

@@ -12,9 +12,10 @@ use std::{
 use async_trait::async_trait;
 use drowse_docker::{DockerEngine, DockerOptions, Location};
 use drowse_provider::{
-    Deadline, Engine, Provider, Reference,
+    Deadline, Engine, Provider, Reference, Watch, WatchItem,
     contract::{Behaviour, Fixture, Outside, PATIENCE},
 };
+use futures::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{process::Command, sync::OnceCell};
@@ -26,12 +27,11 @@ use crate::{api::Api, relay::Relay};
 use crate::{certificates::Files, link::Link};
 
 pub(crate) const TESTAPP: &str = "drowse-testapp:1";
+/// How many items a watch holds: few, since engines take 10 to 100 signals a second, and less on a
+/// machine that is busy.
+const WATCH_BUFFER: usize = 16;
 /// Busybox, for what the test application cannot be: deaf to TERM, and not to INT.
 const SHELL: &str = "drowse-docker-shell:1";
-
-/// What a watch holds on the further ways.
-#[cfg(any(feature = "tls", feature = "ssh"))]
-const FEW_ITEMS: usize = 16;
 
 /// Which engine.
 #[derive(Clone, Copy, Debug)]
@@ -86,11 +86,11 @@ pub(crate) enum Way {
 
 impl RealEngine {
     pub(crate) async fn dockerd() -> Self {
-        Self::with_options(Runtime::Dockerd, DockerOptions::new()).await
+        Self::with_options(Runtime::Dockerd, options()).await
     }
 
     pub(crate) async fn podman() -> Self {
-        Self::with_options(Runtime::Podman, DockerOptions::new()).await
+        Self::with_options(Runtime::Podman, options()).await
     }
 
     pub(crate) async fn with_options(runtime: Runtime, options: DockerOptions) -> Self {
@@ -105,7 +105,7 @@ impl RealEngine {
         let link = Link::to(tls_address()).await;
         let url = format!("tcp://{}", link.address);
         let location = Location::new(url).with_tls(Files(&tls_folder()).named());
-        Self::by(Way::Tls(link), location, ground, few_items())
+        Self::by(Way::Tls(link), location, ground, options())
     }
 
     #[cfg(feature = "ssh")]
@@ -113,7 +113,7 @@ impl RealEngine {
         let ground = prepare(Runtime::Dockerd).await;
         let sshd = Sshd::new().await;
         let location = sshd.location(&ground.relay.socket);
-        Self::by(Way::Ssh(sshd), location, ground, few_items())
+        Self::by(Way::Ssh(sshd), location, ground, options())
     }
 
     fn by(way: Way, location: Location, ground: Ground, options: DockerOptions) -> Self {
@@ -161,12 +161,6 @@ impl RealEngine {
     }
 }
 
-/// Watches that are overrun soon: on each further way, the whole contract is to cost little.
-#[cfg(any(feature = "tls", feature = "ssh"))]
-fn few_items() -> DockerOptions {
-    DockerOptions::new().with_watch_buffer(FEW_ITEMS)
-}
-
 /// What there is before anything is connected to the engine.
 struct Ground {
     runtime: Runtime,
@@ -187,8 +181,28 @@ async fn prepare(runtime: Runtime) -> Ground {
     Ground { runtime, api, relay, folder }
 }
 
+fn options() -> DockerOptions {
+    DockerOptions::new().with_watch_buffer(WATCH_BUFFER)
+}
+
 pub(crate) fn patience() -> Deadline {
     Deadline::after(PATIENCE)
+}
+
+/// Reads a watch until `wanted`; error items fail the test.
+pub(crate) async fn until(
+    watch: &mut Watch,
+    mut wanted: impl FnMut(&WatchItem) -> bool,
+) -> WatchItem {
+    let wait = async {
+        loop {
+            let item = watch.next().await.expect("the watch goes on").expect("no error item");
+            if wanted(&item) {
+                return item;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("it is told")
 }
 
 /// Once for all tests of this process: the engine takes the same image again without harm.
@@ -324,14 +338,8 @@ impl Fixture for RealEngine {
         }
     }
 
-    /// An engine's own pace is 10 to 100 signals a second, and a watch holds 64 items, on
-    /// the further ways 16.
     fn overrun(&self) -> usize {
-        match self.way {
-            Way::Socket => 150,
-            #[cfg(any(feature = "tls", feature = "ssh"))]
-            _ => 40,
-        }
+        3 * WATCH_BUFFER
     }
 
     async fn tear_down(&self) {

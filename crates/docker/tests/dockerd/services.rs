@@ -5,8 +5,8 @@ use drowse_provider::{
 };
 use serde_json::{Value, json};
 
-use super::facts::{until, until_synced};
-use crate::fixture::{RealEngine, patience, testapp};
+use super::facts::until_synced;
+use crate::fixture::{RealEngine, patience, testapp, until};
 
 /// As compose makes a container of a service, with further labels.
 fn member(project: &str, number: &str, more: &[(&str, &str)]) -> Value {

@@ -18,7 +18,7 @@ mod round;
 mod socket_proxy;
 mod starting;
 mod stopping;
-mod updates;
+pub(crate) mod updates;
 mod waiting;
 mod ways;
 

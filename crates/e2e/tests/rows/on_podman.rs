@@ -3,6 +3,8 @@
 use drowse_e2e::{ContainerSpec, DEADLINE, Dockerd, Drowse, Site, eventually};
 use serde_json::json;
 
+use crate::on_dockerd::updates::{compose_recreates, none_fails_during, service, updater_replaces};
+
 /// Podman's own API has no answer without a version in the path.
 const OWN_API: &str = "/v4.0.0/libpod";
 
@@ -71,6 +73,35 @@ async fn row_18_one_that_is_recreated_is_followed_by_its_name() {
     app.recreate(|spec| spec).await;
     is_served(&drowse, "again.test").await;
     assert_eq!(app.state().await.status, "running");
+}
+
+/// Podman tells at no time that it was asked to stop one.
+#[tokio::test]
+async fn row_38_compose_recreates_a_service_under_traffic() {
+    let site = Site::on(Dockerd::podman()).await;
+    let old = service(&site, "podman-recreated").create().await;
+    let drowse = site.drowse_by_labels().start().await;
+    is_served(&drowse, "podman-recreated.test").await;
+    let starts = site.relay.count(|request| request.is_order("start"));
+    let spec = service(&site, "podman-recreated").env("READY_DELAY_MS", 500);
+    let update = Box::pin(compose_recreates(&old, spec));
+    let new = none_fails_during(&drowse, "podman-recreated.test", update).await;
+    assert_eq!(site.relay.count(|request| request.is_order("start")), starts, "drowse started one");
+    assert_eq!(new.state().await.status, "running");
+}
+
+#[tokio::test]
+async fn row_38_an_updater_replaces_a_container_under_traffic() {
+    let site = Site::on(Dockerd::podman()).await;
+    let old = service(&site, "podman-updated").create().await;
+    let drowse = site.drowse_by_labels().start().await;
+    is_served(&drowse, "podman-updated.test").await;
+    let starts = site.relay.count(|request| request.is_order("start"));
+    let spec = service(&site, "podman-updated").env("READY_DELAY_MS", 500);
+    let update = Box::pin(updater_replaces(&old, spec));
+    let new = none_fails_during(&drowse, "podman-updated.test", update).await;
+    assert_eq!(site.relay.count(|request| request.is_order("start")), starts, "drowse started one");
+    assert_eq!(new.state().await.status, "running");
 }
 
 #[tokio::test]

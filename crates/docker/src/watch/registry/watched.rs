@@ -94,11 +94,25 @@ impl Watched {
         }
     }
 
-    /// Whether a read found that the run that was told of last has ended, before any event said so.
+    /// Whether a read found that the run that was told of last has ended, or that one has of which
+    /// nothing was told yet, before any event said so.
     pub(super) fn is_end_untold(&self, now: Option<&Observation>) -> bool {
         let Some(Last::Present { observation: before, .. }) = &self.last else { return false };
-        let goes_on = now.is_some_and(|now| now.status.is_alive() && now.run == before.run);
-        before.status.is_alive() && !goes_on && !self.end_told
+        let ended = match now {
+            Some(now) if now.run == before.run => {
+                before.status.is_alive() && !now.status.is_alive()
+            }
+            Some(now) => before.status.is_alive() || (now.run.is_some() && !now.status.is_alive()),
+            None => before.status.is_alive(),
+        };
+        ended && !self.end_told
+    }
+
+    /// Whether the end of this run is still to be told.
+    pub(super) fn awaits_end_of(&self, run: &RunId) -> bool {
+        let Some(Last::Present { observation: told, .. }) = &self.last else { return false };
+        let is_told = told.run.as_ref() == Some(run) && !told.status.is_alive();
+        !is_told && !self.end_told
     }
 
     /// Takes what was read; says whether nobody has heard of it yet.
@@ -160,6 +174,17 @@ impl Watched {
                     Verdict::Unsure
                 }
             }
+        }
+    }
+
+    /// Whether it ran when it was last read, in a run that is not younger than this time: what is
+    /// told late, of a run before, says nothing of this one.
+    pub(super) fn is_running_since(&self, id: &str, nanoseconds: i128) -> bool {
+        match &self.last {
+            Some(Last::Present { id: last, observation, span: Some(span) }) if last == id => {
+                observation.status.is_alive() && span.from <= nanoseconds
+            }
+            _ => false,
         }
     }
 

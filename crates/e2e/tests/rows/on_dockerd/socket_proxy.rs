@@ -106,7 +106,7 @@ async fn with_info_and_networks_nothing_needs_to_be_published() {
     site.engine.call(http::Method::DELETE, &format!("/networks/{network}"), None).await;
 }
 
-/// A site whose proxy lets pass what is needed to stop, but for one right.
+/// A site whose proxy lets pass what is needed to sleep in some way, but for one right.
 struct Less {
     app: TestContainer,
     drowse: Drowse,
@@ -115,10 +115,11 @@ struct Less {
 }
 
 impl Less {
-    async fn than(right: Right) -> Self {
+    async fn than(way: &str, needed: &[Right], right: Right) -> Self {
         let site = Site::new().await;
-        let app = labelled(&site, "less").label("drowse.idle", "1s").create().await;
-        let rights: Vec<_> = TO_STOP.into_iter().filter(|one| *one != right).collect();
+        let app = labelled(&site, "less").label("drowse.idle", "1s").label("drowse.sleep", way);
+        let app = app.create().await;
+        let rights: Vec<_> = needed.iter().copied().filter(|one| *one != right).collect();
         let (proxy, drowse) = behind(&site, Precedence::Names, &rights).await;
         Self { app, drowse, _proxy: proxy, _site: site }
     }
@@ -127,47 +128,80 @@ impl Less {
         self.drowse.get("less.test", "/").send().await
     }
 
+    /// What is refused to wake it, by what a visitor is told.
+    async fn is_not_woken(&self, refused: &str) {
+        let answer = eventually(DEADLINE, "a request to fail", || async {
+            Some(self.ask().await).filter(|answer| answer.status == 502)
+        })
+        .await;
+        assert!(answer.assert_problem(502).contains(refused), "{}", answer.text());
+        self.is_told(" ERROR ", refused).await;
+    }
+
+    /// It is awake for good, and served.
+    async fn does_not_fall_asleep(&self, refused: &str) {
+        is_served(&self.drowse, "less.test").await;
+        self.is_told(" ERROR ", refused).await;
+        assert_eq!(self.app.state().await.status, "running");
+        self.ask().await.assert_served();
+    }
+
     /// A line, which nobody overlooks, that names what was refused.
     async fn is_told(&self, level: &str, refused: &str) {
         let refused = format!("not permitted on `{refused}`");
         self.drowse.logs().wait_for(&[level, &refused], DEADLINE).await;
     }
+
+    fn order(&self, verb: &str) -> String {
+        format!("POST /containers/{}/{verb}", self.app.name())
+    }
 }
 
 #[tokio::test]
 async fn without_containers_nothing_can_be_seen() {
-    let less = Less::than(Containers).await;
+    let less = Less::than("stop", &TO_STOP, Containers).await;
     less.is_told(" WARN ", "GET /containers/json").await;
     less.ask().await.assert_problem(503);
 }
 
 #[tokio::test]
 async fn without_events_nothing_is_believed() {
-    let less = Less::than(Events).await;
+    let less = Less::than("stop", &TO_STOP, Events).await;
     less.is_told(" WARN ", "GET /events").await;
     less.ask().await.assert_problem(503);
 }
 
 #[tokio::test]
 async fn without_start_nothing_wakes() {
-    let less = Less::than(Start).await;
-    let refused = format!("POST /containers/{}/start", less.app.name());
-    let answer = eventually(DEADLINE, "the container to be known", || async {
-        Some(less.ask().await).filter(|answer| answer.status == 502)
-    })
-    .await;
-    assert!(answer.assert_problem(502).contains(&refused), "{}", answer.text());
-    less.is_told(" ERROR ", &refused).await;
+    let less = Less::than("stop", &TO_STOP, Start).await;
+    less.is_not_woken(&less.order("start")).await;
     assert_eq!(less.app.state().await.status, "created");
 }
 
 #[tokio::test]
-async fn without_stop_nothing_falls_asleep() {
-    let less = Less::than(Stop).await;
+async fn without_unpause_nothing_thaws() {
+    let less = Less::than("pause", &TO_PAUSE, Unpause).await;
     is_served(&less.drowse, "less.test").await;
-    less.is_told(" ERROR ", &format!("POST /containers/{}/stop", less.app.name())).await;
-    assert_eq!(less.app.state().await.status, "running");
-    less.ask().await.assert_served();
+    less.app.wait_for("paused", DEADLINE).await;
+    less.is_not_woken(&less.order("unpause")).await;
+}
+
+#[tokio::test]
+async fn without_stop_nothing_is_stopped() {
+    let less = Less::than("stop", &TO_STOP, Stop).await;
+    less.does_not_fall_asleep(&less.order("stop")).await;
+}
+
+#[tokio::test]
+async fn without_restarts_nothing_is_killed() {
+    let less = Less::than("kill", &TO_KILL, Restarts).await;
+    less.does_not_fall_asleep(&less.order("kill")).await;
+}
+
+#[tokio::test]
+async fn without_pause_nothing_is_frozen() {
+    let less = Less::than("pause", &TO_PAUSE, Pause).await;
+    less.does_not_fall_asleep(&less.order("pause")).await;
 }
 
 /// A proxy ends a stream of events when it has been silent for a while. Whatever happens while

@@ -18,7 +18,7 @@ const BETWEEN_REQUESTS: Duration = Duration::from_millis(10);
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Enabled, and a service of a compose project.
-fn service(site: &Site, name: &str) -> ContainerSpec {
+pub(crate) fn service(site: &Site, name: &str) -> ContainerSpec {
     site.container(name)
         .label("drowse.enable", "true")
         .label("drowse.host", format!("{name}.test"))
@@ -43,7 +43,7 @@ async fn served(name: &str) -> (Site, TestContainer, Drowse) {
 }
 
 /// Requests, one every 10 ms, until the update is through and a while longer: each must be served.
-pub(super) async fn none_fails_during<T>(
+pub(crate) async fn none_fails_during<T>(
     drowse: &Drowse,
     host: &str,
     update: Pin<Box<dyn Future<Output = T> + '_>>,
@@ -80,7 +80,7 @@ pub(super) async fn none_fails_during<T>(
 
 /// What `docker compose up --force-recreate` does: the new one is made beside the old one, under a
 /// name for the time being.
-async fn compose_recreates(old: &TestContainer, spec: ContainerSpec) -> TestContainer {
+pub(crate) async fn compose_recreates(old: &TestContainer, spec: ContainerSpec) -> TestContainer {
     let name = old.name().to_owned();
     let temporary = format!("{}_{name}", &old.id()[..12]);
     let replaces = spec.label("com.docker.compose.replace", old.id()).exact_name(&temporary);
@@ -110,7 +110,7 @@ async fn compose_1_recreates(old: &mut TestContainer, spec: ContainerSpec) -> Te
 }
 
 /// What Watchtower does: kill, wait, remove, make, start.
-async fn updater_replaces(old: &TestContainer, spec: ContainerSpec) -> TestContainer {
+pub(crate) async fn updater_replaces(old: &TestContainer, spec: ContainerSpec) -> TestContainer {
     old.kill("TERM").await;
     old.wait_for("exited", DEADLINE).await;
     let_pass(Duration::from_millis(300)).await;

@@ -96,10 +96,12 @@ pub(crate) fn listen(
     let Some(named) = env::var(LISTEN_VARIABLE).ok().filter(|named| !named.is_empty()) else {
         return Ok(vec![DEFAULT_LISTEN]);
     };
-    let addresses = named.split(',').map(|address| config::parse_listen(address.trim()));
-    addresses
-        .collect::<Result<_, _>>()
-        .map_err(|why| CommandError::words(Exit::Usage, format_args!("{LISTEN_VARIABLE}: {why}")))
+    named_addresses(&named).map_err(|why| CommandError::words(Exit::Usage, why))
+}
+
+fn named_addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let addresses = text.split(',').map(|address| config::parse_listen(address.trim()));
+    addresses.collect::<Result<_, _>>().map_err(|why| format!("{LISTEN_VARIABLE}: {why}"))
 }
 
 /// Reads the file, if there is one, and makes handles of its engines; speaks to nobody.
@@ -115,4 +117,24 @@ pub(crate) fn read(file: Option<&Path>) -> Result<(Config, Engines, Option<Sourc
     let engines = Engines::new(&config)
         .map_err(|mut problems: Problems| usage(problems.render(source.as_ref())))?;
     Ok((config, engines, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_may_name_several_addresses() {
+        let addresses = named_addresses("0.0.0.0:8080, [::1]:80").unwrap();
+        assert_eq!(addresses, ["0.0.0.0:8080".parse().unwrap(), "[::1]:80".parse().unwrap()]);
+        insta::assert_snapshot!(named_addresses("8080").unwrap_err(), @"DROWSE_LISTEN: `8080` is no address to listen on: expected `127.0.0.1:8080`, or `0.0.0.0:8080` for all interfaces");
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_file() {
+        let config = config::from_text("listen: 127.0.0.1:1").unwrap();
+        let asked = ["127.0.0.1:2".parse().unwrap()];
+        assert_eq!(listen(&asked, &config).unwrap(), asked);
+        assert_eq!(listen(&[], &config).unwrap(), config.listen);
+    }
 }

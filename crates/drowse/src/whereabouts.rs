@@ -131,11 +131,11 @@ impl Whereabouts {
                         own: Some(Arc::new(Own::of(details, candidate.may_be_holder))),
                     });
                 }
-                Ok(_) => {}
                 Err(error) if error.is_retryable() || matches!(error.kind(), ErrorKind::Closed) => {
                     return Err(error);
                 }
-                Err(_) => {}
+                // One that does not run is not us, and one that is refused or unknown neither.
+                Ok(_) | Err(_) => {}
             }
         }
         // An engine inside the same container as drowse has the same host name.

@@ -25,10 +25,9 @@ pub(super) fn choose(
             && !others.is_empty()
         {
             let others: Vec<_> = others.iter().map(|other| format!("`{}`", other.name)).collect();
-            upstream.why.push_str(&format!(
-                " (drowse is on {} as well: `network` chooses)",
-                others.join(", ")
-            ));
+            let others = others.join(", ");
+            upstream.why =
+                format!("{} (drowse is on {others} as well: `network` chooses)", upstream.why);
         }
         return Ok(upstream);
     }
@@ -98,7 +97,7 @@ fn at_the_gateway(subject: &Subject<'_>, host: &Host<'_>) -> Result<Upstream, No
     if let Some((binding, gateway, network)) = reachable {
         let target = |host_port| Target::Socket(SocketAddr::new(gateway, host_port));
         let mut upstream = subject.published(binding, target);
-        upstream.why.push_str(&format!(", at the gateway of `{network}`"));
+        upstream.why = format!("{}, at the gateway of `{network}`", upstream.why);
         return Ok(upstream);
     }
     let first = match subject.named {

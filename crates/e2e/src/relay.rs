@@ -128,11 +128,6 @@ impl SocketRelay {
         format!("unix://{}", self.socket.display())
     }
 
-    /// The socket's path.
-    pub fn socket(&self) -> &Path {
-        &self.socket
-    }
-
     /// The engine is there (again). Nothing changes if it was.
     pub fn up(&mut self) {
         if self.accepting.is_none() {

@@ -361,14 +361,12 @@ impl Registry {
                         .flatten()
                 }),
                 Target::Service { project, service, .. } => {
-                    match compose::choose(members(lines, project, service)) {
-                        Ok(chosen) => chosen.and_then(|chosen| by_id.get(chosen.id).copied()),
+                    let Ok(chosen) = compose::choose(members(lines, project, service)) else {
                         // A read tells that it is refused, and why.
-                        Err(_) => {
-                            changed.push(target.clone());
-                            continue;
-                        }
-                    }
+                        changed.push(target.clone());
+                        continue;
+                    };
+                    chosen.and_then(|chosen| by_id.get(chosen.id).copied())
                 }
             };
             match watched.compare(line) {

@@ -217,7 +217,7 @@ async fn a_network_of_ones_own_has_its_driver() {
 
 #[tokio::test]
 async fn what_lives_in_anothers_network_is_told_with_that_one() {
-    let dockerd = Dockerd::new().await;
+    let dockerd = RealEngine::dockerd().await;
     let mut definition = testapp(&["PORT=81"]);
     definition["ExposedPorts"] = json!({"80/tcp": {}});
     definition["HostConfig"] =

@@ -85,8 +85,7 @@ impl Supervised {
                 inventory,
             )),
         ];
-        let _listeners = bound.serve();
-        Self { engine, front, address, _listeners, view, tasks, _end: end }
+        Self { engine, front, address, _listeners: bound.serve(), view, tasks, _end: end }
     }
 
     fn add(&self, name: &str, labels: &[(&str, &str)]) -> ScriptedContainer {

@@ -20,9 +20,10 @@ async fn is_refused(site: &Site, drowse: &Drowse, app: &TestContainer, why: &[&s
     drowse.logs().wait_for(&words, DEADLINE).await;
     let spec = drowse.spec();
     let config = spec.config_path().to_string_lossy().into_owned();
-    let checked = match spec.config_path().exists() {
-        true => spec.command_output(["check", "--config", &config]).await,
-        false => spec.command_output(["check"]).await,
+    let checked = if spec.config_path().exists() {
+        spec.command_output(["check", "--config", &config]).await
+    } else {
+        spec.command_output(["check"]).await
     };
     let said = String::from_utf8_lossy(&checked.stderr).into_owned();
     assert!(!checked.status.success(), "{said}");

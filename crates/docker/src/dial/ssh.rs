@@ -164,3 +164,34 @@ impl Shared {
         state.not_before = Some(Instant::now() + pause);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn after_each_failed_start_the_next_one_waits_longer() {
+        let surroundings = Surroundings {
+            engine: "nas".to_owned(),
+            connect_timeout: Duration::from_secs(5),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        let destination = Destination::parse("nas").unwrap();
+        let connector = Connector::new(&destination, &SshFiles::new(), surroundings).unwrap();
+        let shared = &connector.shared;
+        let pause = || {
+            shared.note_end(None);
+            (shared.state().not_before.unwrap() - Instant::now()).as_secs()
+        };
+        let pauses: Vec<u64> = std::iter::repeat_with(pause).take(7).collect();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
+        // One that was connected for a moment only was no success, and one that lasted was.
+        shared.note_end(Some(Duration::from_secs(1)));
+        assert!(shared.state().not_before.is_some());
+        shared.note_end(Some(LASTED));
+        assert_eq!(shared.state().not_before, None);
+    }
+}

@@ -80,7 +80,7 @@ pub(crate) async fn examine(
         inventory.insert(engine.name().to_owned(), view);
     }
     let plan = plan::make(config, &inventory);
-    let managed = plan::managed(&plan);
+    let unmanaged = plan::unmanaged(&plan, &inventory);
     let Plan { workloads, waiting, mut problems } = plan;
     let is_unreachable = !unreachable.is_empty();
     problems.extend(unreachable);
@@ -91,7 +91,7 @@ pub(crate) async fn examine(
     let mut lines = Vec::new();
     for planned in &workloads {
         let (mut line, mut trouble) = Line::of(planned, &inventory);
-        line.ways_past = plan::ways_past(planned, &inventory, &managed);
+        line.ways_past = plan::ways_past(planned, &inventory, &unmanaged);
         lines.push(line);
         problems.append(&mut trouble);
     }

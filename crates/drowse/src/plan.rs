@@ -18,7 +18,7 @@ use drowse_provider::{
 };
 use drowse_watcher::Policy;
 
-pub(crate) use past::{Crowds, managed, ways_past};
+pub(crate) use past::{Crowds, unmanaged, ways_past};
 use policy::{network, passive, policy};
 use refusals::refusals;
 use selves::{refuse_our_own, refuse_our_port};

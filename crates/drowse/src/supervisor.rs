@@ -134,7 +134,7 @@ impl Supervisor {
     async fn apply(&mut self, inventory: &Inventory) {
         let moved = self.look_around(inventory);
         let plan = plan::make(&self.config, inventory);
-        let managed = plan::managed(&plan);
+        let unmanaged = plan::unmanaged(&plan, inventory);
         let mut before = std::mem::take(&mut self.running);
         let mut fresh = Vec::new();
         for planned in plan.workloads {
@@ -164,7 +164,7 @@ impl Supervisor {
             let before = self.ending.values().filter(|entry| is_of_same(&entry.planned, &planned));
             let before: Vec<Arc<Entry>> = before.cloned().collect();
             if before.is_empty() {
-                let ways_past = plan::ways_past(&planned, inventory, &managed);
+                let ways_past = plan::ways_past(&planned, inventory, &unmanaged);
                 self.begin(planned, &ways_past);
             } else {
                 // It begins when the last one has ended: that brings us here again. Until then its

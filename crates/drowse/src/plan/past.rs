@@ -1,11 +1,14 @@
 //! The ways to a workload that do not lead through the gateway: who takes one wakes nothing, and is
 //! not seen to use it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use drowse_provider::{Details, NetworkMode, PublishedPort, Summary, Transport};
 
-use super::{Inventory, Plan, Planned};
+use super::{EngineView, Inventory, Plan, Planned};
 
 /// How many neighbours are named; the others are counted.
 const NAMED: usize = 5;
@@ -47,36 +50,40 @@ impl Crowds {
     }
 }
 
-/// The containers that a plan manages: engine and id.
-pub(crate) fn managed(plan: &Plan) -> BTreeSet<(String, String)> {
-    let managed = plan.workloads.iter();
-    managed
-        .filter_map(|planned| Some((planned.engine.clone(), planned.details.as_ref()?.id.clone())))
-        .collect()
+/// The running containers that concern us and that a plan does not manage all the same, by their
+/// engine's name.
+pub(crate) type Unmanaged = BTreeMap<String, Vec<Arc<Details>>>;
+
+/// What a plan made from this inventory does not manage of it.
+pub(crate) fn unmanaged(plan: &Plan, inventory: &Inventory) -> Unmanaged {
+    let id = |planned: &Planned| planned.details.as_ref().map(|details| details.id.clone());
+    let managed: BTreeSet<String> = plan.workloads.iter().filter_map(id).collect();
+    let of_engine = |(name, view): (&String, &EngineView)| {
+        let own = view.here.own.as_ref().map(|own| own.id.as_str());
+        let containers = view.containers.iter().flatten().filter(|one| {
+            one.observation.status.is_alive()
+                && own != Some(one.id.as_str())
+                && !managed.contains(&one.id)
+        });
+        (name.clone(), containers.cloned().collect())
+    };
+    inventory.iter().map(of_engine).collect()
 }
 
 /// Every way past the gateway to this workload, in words.
 pub(crate) fn ways_past(
     planned: &Planned,
     inventory: &Inventory,
-    managed: &BTreeSet<(String, String)>,
+    unmanaged: &Unmanaged,
 ) -> Vec<String> {
     let (Some(details), Some(view)) = (&planned.details, inventory.get(&planned.engine)) else {
         return Vec::new();
     };
     let mut ways = published(planned, details);
-    // Those that concern us and are not managed all the same.
-    let is_neighbour = |one: &&std::sync::Arc<Details>| {
-        one.observation.status.is_alive()
-            && one.id != details.id
-            && view.here.own.as_ref().is_none_or(|own| own.id != one.id)
-            && !managed.contains(&(planned.engine.clone(), one.id.clone()))
-    };
-    let unmanaged: Vec<_> = view.containers.iter().flatten().filter(is_neighbour).collect();
     let networks = details.holder.as_ref().map_or(&details.networks, |holder| &holder.networks);
     for network in networks {
         let mut crowd = view.crowds.0.get(&network.name).cloned().unwrap_or_default();
-        for one in &unmanaged {
+        for one in unmanaged.get(&planned.engine).into_iter().flatten() {
             if one.networks.iter().any(|its| its.name == network.name) {
                 crowd.add(&one.name);
             }

@@ -1,4 +1,4 @@
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
 use drowse_provider::{ContainerStatus, Network, Port, RunId};
 
@@ -24,9 +24,9 @@ fn summary(name: &str, networks: &[&str]) -> Summary {
 
 fn ways_to_web(inventory: &Inventory) -> String {
     let plan = super::super::make(&config(""), inventory);
-    let managed = managed(&plan);
+    let unmanaged = unmanaged(&plan, inventory);
     let web = plan.workloads.iter().find(|planned| planned.name == "web").unwrap();
-    ways_past(web, inventory, &managed).join("\n")
+    ways_past(web, inventory, &unmanaged).join("\n")
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Licences, sources and banned names of all dependencies, by the lists in deny.toml. Does for a
 //! machine without cargo-deny; does not look at duplicate versions.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::process::Stdio;
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -15,8 +17,12 @@ pub(crate) fn check() -> anyhow::Result<()> {
     let rules = Rules::read()?;
     let metadata = cargo::metadata(cargo::Packages::Tree)?;
     let packages = metadata["packages"].as_array().context("cargo names no packages")?;
-    let complaints: Vec<_> =
-        packages.iter().flat_map(|package| rules.complaints(package)).collect();
+    let built = built()?;
+    let complaints: Vec<_> = packages
+        .iter()
+        .filter(|package| built.contains(&named(package)))
+        .flat_map(|package| rules.complaints(package))
+        .collect();
     for complaint in &complaints {
         terminal::error(complaint);
     }
@@ -24,6 +30,24 @@ pub(crate) fn check() -> anyhow::Result<()> {
         0 => Ok(()),
         count => bail!("{count} dependencies break the rules of deny.toml"),
     }
+}
+
+/// The packages that are really built, as `cargo tree` names them. The lock file, and so `cargo
+/// metadata`, also has those that a crate would use if something else turned them on (`ring?/alloc`).
+fn built() -> anyhow::Result<BTreeSet<String>> {
+    let mut tree = cargo::cargo(["tree", "--workspace", "--all-features", "--prefix", "none"]);
+    let output = tree.stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
+    if !output.status.success() {
+        bail!("`cargo tree` failed: {}", output.status);
+    }
+    let text = String::from_utf8(output.stdout).context("reading what `cargo tree` says")?;
+    let words = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+    Ok(text.lines().map(words).collect())
+}
+
+fn named(package: &Value) -> String {
+    let text = |key: &str| package[key].as_str().unwrap_or_default();
+    format!("{} v{}", text("name"), text("version"))
 }
 
 struct Rules {

@@ -57,9 +57,15 @@ pub(crate) enum Dialer {
 
 impl Dialer {
     /// Does no I/O. The error is a lower-case fragment that says what to do instead.
+    #[cfg_attr(
+        not(any(feature = "ssh", feature = "tls")),
+        expect(
+            unused_variables,
+            clippy::needless_pass_by_value,
+            reason = "a plain socket needs nothing of them"
+        )
+    )]
     pub(crate) fn new(endpoint: &Endpoint, surroundings: Surroundings) -> Result<Self, String> {
-        // What only ssh needs.
-        _ = &surroundings;
         match endpoint {
             Endpoint::Unix(path) => Ok(Self::Unix(path.clone())),
             Endpoint::Tcp(address) => Ok(Self::Tcp(address.clone())),
@@ -99,12 +105,13 @@ impl Dialer {
 
     /// Why a connection that was made broke, if the way by which it was made knows: a lower-case
     /// fragment.
+    #[cfg_attr(
+        not(feature = "tls"),
+        expect(unused_variables, reason = "only TLS says why in the error")
+    )]
     pub(crate) fn explain_break(&self, error: &(dyn Error + 'static)) -> Option<String> {
         match self {
-            Self::Unix(_) | Self::Tcp(_) => {
-                _ = error;
-                None
-            }
+            Self::Unix(_) | Self::Tcp(_) => None,
             #[cfg(feature = "tls")]
             Self::Tls(connector) => connector.explain_break(error),
             #[cfg(feature = "ssh")]

@@ -28,11 +28,13 @@ impl Destination {
             Some((user, place)) => (Some(user), place),
             None => (None, authority),
         };
-        if user.is_some_and(|user| user.contains(':')) {
-            return Err("a password has no place in a URL: ssh uses keys".to_owned());
+        if let Some(user) = user {
+            if user.contains(':') {
+                return Err("a password has no place in a URL: ssh uses keys".to_owned());
+            }
+            check("user", user, |c| matches!(c, '.' | '_' | '-' | '+' | '@'))?;
         }
         let (host, port) = host_and_port(place)?;
-        check("user", user.unwrap_or("root"), |c| matches!(c, '.' | '_' | '-' | '+' | '@'))?;
         check("host", host, |c| matches!(c, '.' | '_' | '-' | ':'))?;
         let socket = match socket {
             "" | "/" => DEFAULT_SOCKET,

@@ -120,8 +120,18 @@ fn with_engines(words: &[OsString]) -> anyhow::Result<ExitCode> {
     let (program, arguments) = words.split_first().context("no command")?;
     let mut command = process::Command::new(program);
     command.args(arguments);
-    let engines = setup::engines()?;
+    let mut engines = setup::engines()?;
     testapp::build()?;
-    let ended = sandbox::Sandbox::open(&engines)?.run(&command, sandbox::Output::Inherit, None)?;
-    Ok(ended.exit_code())
+    loop {
+        let sandbox = sandbox::Sandbox::open(&engines)?;
+        match sandbox.run(&command, sandbox::Output::Inherit, None) {
+            Ok(ended) => return Ok(ended.exit_code()),
+            // Without the last one, but never without any.
+            Err(reason) if engines.len() > 1 => {
+                terminal::note(&format!("{reason:#}"));
+                engines.pop();
+            }
+            Err(reason) => return Err(reason),
+        }
+    }
 }

@@ -86,7 +86,8 @@ impl DockerProvider {
             }
         };
         // If it was lost, the deed must do.
-        _ = tokio::time::timeout_at(until, heard).await;
+        let heard = tokio::time::timeout_at(until, heard);
+        _ = self.client().closing.run_until_cancelled(heard).await;
     }
 
     async fn read_stats(&self, deadline: Deadline) -> Result<Stats, Error> {

@@ -14,7 +14,7 @@ use drowse_provider::{
 use tokio::sync::Notify;
 
 pub(super) use self::watched::After;
-use self::watched::{Reading, Verdict, Watched};
+use self::watched::{Reading, Verdict, Watched, Word};
 use super::{
     event::{changes_state, implied_stop},
     mailbox::Mailbox,
@@ -127,18 +127,19 @@ impl Registry {
 
     // === From the reads ===
 
-    /// Waits until the end of this run is told to whoever watches. Whether there was anything to
-    /// wait for.
+    /// Waits until the end of this run is told to whoever watches. Whether they may still have to
+    /// take it in.
     pub(crate) async fn end_told(&self, target: &Target, run: &RunId) -> bool {
-        let mut has_waited = false;
+        let mut is_fresh = false;
         loop {
             let ended = self.ended.notified();
-            let awaits = |watched: &Watched| watched.awaits_end_of(run);
-            if !self.state().watched.get(target).is_some_and(awaits) {
-                return has_waited;
+            let word = self.state().watched.get(target).map(|watched| watched.word_of_end(run));
+            match word {
+                Some(Word::Awaited) => ended.await,
+                Some(Word::Fresh) => return true,
+                Some(Word::Old) | None => return is_fresh,
             }
-            ended.await;
-            has_waited = true;
+            is_fresh = true;
         }
     }
 

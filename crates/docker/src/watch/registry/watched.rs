@@ -71,6 +71,16 @@ pub(in crate::watch) enum After {
     ReadAgainSoon,
 }
 
+/// What is told of an end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Awaited,
+    /// Told a moment ago: not everybody may have taken it in.
+    Fresh,
+    /// Told, and found true.
+    Old,
+}
+
 pub(super) enum Verdict {
     AsExpected,
     /// An event was lost, or has not come yet.
@@ -108,11 +118,20 @@ impl Watched {
         ended && !self.end_told
     }
 
-    /// Whether the end of this run is still to be told.
-    pub(super) fn awaits_end_of(&self, run: &RunId) -> bool {
-        let Some(Last::Present { observation: told, .. }) = &self.last else { return false };
-        let is_told = told.run.as_ref() == Some(run) && !told.status.is_alive();
-        !is_told && !self.end_told
+    /// How it stands with the word of the end of this run.
+    pub(super) fn word_of_end(&self, run: &RunId) -> Word {
+        match &self.last {
+            Some(Last::Present { observation: told, .. })
+                if told.run.as_ref() != Some(run) || told.status.is_alive() =>
+            {
+                if self.end_told {
+                    Word::Fresh
+                } else {
+                    Word::Awaited
+                }
+            }
+            _ => Word::Old,
+        }
     }
 
     /// Takes what was read; says whether nobody has heard of it yet.

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use drowse_provider::{Details, Transport};
+use drowse_provider::{Details, Transport, compose};
 use tokio::{net::lookup_host, time::timeout};
 
 /// What finding the addresses of a host name may take.
@@ -44,8 +44,9 @@ impl Entrance {
         self
     }
 
-    /// Whether who knocks there is let in by this container.
-    pub(crate) fn is(&self, container: &Details) -> bool {
+    /// Whether who knocks there is let in by this container. `from_inside`: who knocks is in a
+    /// container of the same engine, where its name is a host name.
+    pub(crate) fn is(&self, container: &Details, from_inside: bool) -> bool {
         let has_address = |address: &IpAddr| {
             container.networks.iter().any(|network| network.addresses.contains(address))
         };
@@ -53,7 +54,10 @@ impl Entrance {
             published.host_port == Some(self.port)
                 && published.container.transport == Transport::Tcp
         });
-        self.addresses.iter().any(has_address)
+        let service = compose::service_of(&container.labels).map(|(_, service)| service);
+        let is_called = self.host == container.name || Some(self.host.as_str()) == service;
+        (from_inside && is_called)
+            || self.addresses.iter().any(has_address)
             || (is_published && self.addresses.iter().any(IpAddr::is_loopback))
     }
 }
@@ -89,7 +93,7 @@ mod tests {
     #[test]
     fn a_socket_proxy_is_known_by_its_address_or_by_its_published_port() {
         let is = |url: &str, address: &str, port| {
-            Entrance::of(url).is_some_and(|entrance| entrance.is(&container(address, port)))
+            Entrance::of(url).is_some_and(|entrance| entrance.is(&container(address, port), false))
         };
         assert!(is("tcp://172.18.0.2:2375", "172.18.0.2", 1));
         assert!(is("tcp://127.0.0.1:2375", "172.18.0.2", 2375));
@@ -99,13 +103,26 @@ mod tests {
         assert!(!is("unix:///run/docker.sock", "172.18.0.2", 2375));
     }
 
+    #[test]
+    fn from_inside_a_container_its_name_or_its_service_is_its_host_name() {
+        let mut proxy = container("172.18.0.2", 1);
+        let is = |proxy: &Details, url: &str, from_inside| {
+            Entrance::of(url).unwrap().is(proxy, from_inside)
+        };
+        assert!(is(&proxy, "tcp://socket-proxy:2375", true));
+        assert!(!is(&proxy, "tcp://socket-proxy:2375", false), "a machine of that name");
+        "stack-dockerproxy-1".clone_into(&mut proxy.name);
+        for (label, value) in [(compose::PROJECT, "stack"), (compose::SERVICE, "dockerproxy")] {
+            proxy.labels.insert(label.to_owned(), value.to_owned());
+        }
+        assert!(is(&proxy, "tcp://dockerproxy:2375", true));
+        assert!(!is(&proxy, "tcp://socket-proxy:2375", true));
+    }
+
     #[tokio::test]
     async fn a_host_name_is_looked_up() {
         let entrance = Entrance::of("tcp://localhost:2375").unwrap();
-        assert!(
-            !entrance.clone().is(&container("10.0.0.1", 2375)) || entrance.addresses.is_empty()
-        );
-        assert!(!entrance.is(&container("10.0.0.1", 2375)), "not looked up yet");
-        assert!(entrance.looked_up().await.is(&container("10.0.0.1", 2375)));
+        assert!(!entrance.is(&container("10.0.0.1", 2375), false), "not looked up yet");
+        assert!(entrance.looked_up().await.is(&container("10.0.0.1", 2375), false));
     }
 }

@@ -34,7 +34,9 @@ fn named_by_the_user(config: &Config, workload: &str, details: &Details) -> Opti
 /// A socket proxy: without it nothing could be woken any more, itself included.
 fn way_to_an_engine(inventory: &Inventory, details: &Details) -> Option<String> {
     inventory.iter().find_map(|(engine, view)| {
-        let entrance = view.entrance.as_ref().filter(|entrance| entrance.is(details))?;
+        let from_inside = view.here.own.is_some();
+        let entrance = view.entrance.as_ref();
+        let entrance = entrance.filter(|entrance| entrance.is(details, from_inside))?;
         Some(format!(
             "engine `{engine}` is reached through it ({entrance}): if it slept, nothing could be \
              woken"

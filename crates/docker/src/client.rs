@@ -117,13 +117,20 @@ impl Client {
         if !target.can_exist() {
             return Err(self.absent(call));
         }
-        let path = match target {
-            Target::Id(word) | Target::Name(word) => format!("/containers/{word}/json"),
+        let mut inspected: Inspected = match target {
+            Target::Id(word) | Target::Name(word) => self.inspect_word(call, word).await?,
             Target::Service { project, service, .. } => {
-                format!("/containers/{}/json", self.serving(call, project, service).await?)
+                let id = self.serving(call, project, service).await?;
+                match self.inspect_word(call, &id).await {
+                    // In an update, it went between the two calls.
+                    Err(error) if matches!(error.kind(), ErrorKind::NotFound) => {
+                        let id = self.serving(call, project, service).await?;
+                        self.inspect_word(call, &id).await?
+                    }
+                    read => read?,
+                }
             }
         };
-        let mut inspected: Inspected = self.read(call, &path, INSPECT_MAX).await?;
         if self.facts.is_podman() {
             // What Podman 4 makes of a timeout that whoever made the container (compose, say) left
             // out. It would kill such a one at once.
@@ -136,6 +143,10 @@ impl Client {
         Ok(inspected)
     }
 
+    async fn inspect_word(&self, call: Call<'_>, word: &str) -> Result<Inspected, Error> {
+        self.read(call, &format!("/containers/{word}/json"), INSPECT_MAX).await
+    }
+
     /// The id of the container that a compose service means now.
     async fn serving(&self, call: Call<'_>, project: &str, service: &str) -> Result<String, Error> {
         let labels = [(compose::PROJECT, project), (compose::SERVICE, service)];
@@ -144,7 +155,11 @@ impl Client {
         let query = encode([("all", "true"), ("filters", filters.as_str())]);
         let lines = self.listed(call, &format!("/containers/json?{query}")).await?;
         match compose::choose(members(&lines, project, service)) {
-            Ok(Some(chosen)) => Ok(chosen.id.to_owned()),
+            // It becomes a part of paths.
+            Ok(Some(chosen)) if Target::Id(chosen.id.to_owned()).can_exist() => {
+                Ok(chosen.id.to_owned())
+            }
+            Ok(Some(chosen)) => Err(self.protocol(call, format!("`{}` is no id", chosen.id))),
             Ok(None) => Err(self.error(call, ErrorKind::NotFound)),
             Err(replicas) => {
                 Err(self.error(call, ErrorKind::Unsupported { why: replicas.to_string() }))
@@ -246,7 +261,12 @@ impl Client {
         } else if target.is_unmistakable() {
             Ok(target.word().to_owned())
         } else {
-            Ok(self.inspect(call, target).await?.id)
+            let id = self.inspect(call, target).await?.id;
+            if Target::Id(id.clone()).can_exist() {
+                Ok(id)
+            } else {
+                Err(self.protocol(call, format!("`{id}` is no id")))
+            }
         }
     }
 
@@ -373,20 +393,23 @@ impl Client {
 }
 
 /// Of what a list says, the containers of a service.
-pub(crate) fn members<'a>(
+fn members<'a>(
     lines: &'a [Listed],
     project: &'a str,
     service: &'a str,
 ) -> impl Iterator<Item = compose::Member<'a>> {
-    lines.iter().filter_map(move |line| {
-        let is_member = compose::service_of(&line.labels) == Some((project, service));
-        is_member.then(|| compose::Member {
-            id: &line.id,
-            name: &line.names[0],
-            labels: &line.labels,
-            is_alive: status_of(&line.state).is_alive(),
-        })
-    })
+    let is_member =
+        move |line: &&Listed| compose::service_of(&line.labels) == Some((project, service));
+    lines.iter().filter(is_member).map(member)
+}
+
+pub(crate) fn member(line: &Listed) -> compose::Member<'_> {
+    compose::Member {
+        id: &line.id,
+        name: &line.names[0],
+        labels: &line.labels,
+        is_alive: status_of(&line.state).is_alive(),
+    }
 }
 
 /// The engine's own words, cut to a sane length.

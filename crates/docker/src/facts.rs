@@ -30,6 +30,8 @@ const STOP_SIGNAL: ApiVersion = ApiVersion { major: 1, minor: 42 };
 
 /// What `/version` and `/info` may take.
 const ABOUT_MAX: usize = 1024 * 1024;
+/// How long is waited for what an engine says of itself.
+const ABOUT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it is believed that the networks may not be read.
 const FORBIDDEN_FOR: Duration = Duration::from_mins(1);
 
@@ -84,8 +86,10 @@ impl Networks {
     /// rule `podman`) everywhere else: `names`, of networks that are there.
     fn name_podmans_default(&mut self, names: &[&str]) {
         if let Some(driver) = self.drivers.get("bridge").cloned() {
-            for name in names {
-                self.drivers.entry((*name).to_owned()).or_insert_with(|| driver.clone());
+            let unknown = || names.iter().filter(|name| !self.drivers.contains_key(**name));
+            // Of several nobody knows which it is: a proxy may have left some out.
+            if let (Some(name), 1) = (unknown().next(), unknown().count()) {
+                self.drivers.insert((*name).to_owned(), driver);
             }
         }
     }
@@ -243,6 +247,8 @@ impl Client {
         if host.as_deref().is_some_and(|host| !is_this_machine(host)) {
             return;
         }
+        // Reads wait for it, and an engine is known to hang on this call alone.
+        let deadline = Deadline::after(deadline.remaining().min(ABOUT_TIMEOUT));
         let call = Call::about_engine(Action::Connect, deadline);
         let ask = async || match self.read::<Info>(call, "/info", ABOUT_MAX).await {
             Ok(info) => {

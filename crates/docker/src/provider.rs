@@ -18,7 +18,7 @@ use crate::{
     engine::Handle,
     state::observation_of,
     target::Target,
-    watch::{ContainerWatch, OVERTAKEN, SETTLING},
+    watch::{ContainerWatch, OVERTAKEN_ON_PODMAN, SETTLING},
     wire::Inspected,
 };
 
@@ -28,7 +28,7 @@ const HOLDERS_MAX: usize = 8;
 /// What the figures of one container may take.
 const STATS_MAX: usize = 1024 * 1024;
 
-/// One container on one engine, by id or by name.
+/// One container on one engine, by id, by name, or as what serves a compose service.
 pub(crate) struct DockerProvider {
     handle: Arc<Handle>,
     reference: Reference,
@@ -78,7 +78,7 @@ impl DockerProvider {
         if status.is_alive() || !self.client().facts.is_podman() {
             return;
         }
-        let until = (Instant::now() + OVERTAKEN).min(deadline.at());
+        let until = (Instant::now() + OVERTAKEN_ON_PODMAN).min(deadline.at());
         let heard = async {
             if self.handle.registry.end_told(&self.target, &run).await {
                 // Until whoever watches has taken it in.

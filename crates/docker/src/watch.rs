@@ -23,7 +23,7 @@ use futures::Stream;
 
 use self::mailbox::{Mail, Mailbox};
 pub(crate) use self::{
-    hub::{OVERTAKEN, SETTLING},
+    hub::{OVERTAKEN_ON_PODMAN, SETTLING},
     registry::{Registry, summary_of},
 };
 use crate::{engine::Handle, target::Target};

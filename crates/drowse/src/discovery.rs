@@ -8,8 +8,8 @@ use std::{
 
 use drowse_gateway::Vantage;
 use drowse_provider::{
-    ContainerStatus, Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event, EventAction,
-    NetworkMode, Reach, Reference, Summary, compose,
+    Actor, ContainerStatus, Deadline, Details, Engine, EngineItem, Error, ErrorKind, Event,
+    EventAction, NetworkMode, Reach, Reference, Summary, compose,
 };
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::watch, time::Instant};
@@ -40,12 +40,12 @@ const READS_AT_ONCE: usize = 8;
 pub(crate) async fn follow(
     engine: Arc<dyn Engine>,
     wanted: Arc<[Reference]>,
-    entrance: Option<Entrance>,
+    mut entrance: Option<Entrance>,
     whereabouts: Arc<Whereabouts>,
     inventory: Arc<watch::Sender<Inventory>>,
 ) {
     let mut follower = Follower::new(engine.clone(), wanted, whereabouts, inventory);
-    follower.show(|view| view.entrance.clone_from(&entrance));
+    follower.entrance.clone_from(&entrance);
     let mut events = engine.events();
     let mut reads = FuturesUnordered::new();
     let mut look_ups = FuturesUnordered::new();
@@ -68,8 +68,9 @@ pub(crate) async fn follow(
                 }
                 None => return,
             },
-            Some(entrance) = look_ups.next(), if !look_ups.is_empty() => {
-                follower.show(|view| view.entrance = Some(entrance.clone()));
+            Some(found) = look_ups.next(), if !look_ups.is_empty() => {
+                follower.entered_by(&found);
+                entrance = Some(found);
             }
             Some((id, outcome)) = reads.next(), if !reads.is_empty() => follower.read(id, outcome),
             Some(outcome) = async { Some(locating.as_mut()?.await) } => {
@@ -134,6 +135,20 @@ fn is_relevant(
         || wanted.iter().any(|reference| is_named(id, name, labels, reference))
 }
 
+/// Whether a container is on the networks that a list says.
+fn is_where(known: &Details, listed: &Summary) -> bool {
+    listed.network_mode != NetworkMode::Networks
+        || known.network_mode != NetworkMode::Networks
+        || listed.networks.is_empty()
+        || known.networks.iter().map(|network| &network.name).eq(&listed.networks)
+}
+
+/// Whether a container is known to be on the network that an event names.
+fn is_on(known: &Details, told: &Actor) -> bool {
+    let name = told.attributes.get("name");
+    name.is_none_or(|name| known.networks.iter().any(|network| network.name == *name))
+}
+
 /// Whether whoever has the name, or the place in a compose service, is what another one was.
 fn is_successor(now: &Details, gone: &Details) -> bool {
     let service = compose::service_of(&now.labels);
@@ -173,6 +188,10 @@ struct Follower {
     known: BTreeMap<String, Arc<Details>>,
     /// Of those, the ones that went, and until when they are still shown.
     leaving: BTreeMap<String, Instant>,
+    /// Where the engine is entered, if by a port.
+    entrance: Option<Entrance>,
+    /// Those that went by being given this name, while they did not run.
+    put_aside: BTreeMap<String, String>,
     to_read: BTreeSet<String>,
     /// Reads under way, and whether something has happened since they began: what they find may be
     /// older than that.
@@ -206,6 +225,8 @@ impl Follower {
             crowds: Arc::default(),
             known: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            entrance: None,
+            put_aside: BTreeMap::new(),
             to_read: BTreeSet::new(),
             reading: BTreeMap::new(),
             read_again: BTreeMap::new(),
@@ -249,11 +270,12 @@ impl Follower {
             if !is_relevant(&one.id, &one.name, &one.labels, &self.wanted) {
                 continue;
             }
-            let is_as_known = self
-                .known
-                .get(&one.id)
-                .is_some_and(|known| known.name == one.name && known.labels == one.labels);
-            if !is_as_known || self.leaving.contains_key(&one.id) {
+            let is_as_known = self.known.get(&one.id).is_some_and(|known| {
+                known.name == one.name && known.labels == one.labels && is_where(known, &one)
+            });
+            if !is_as_known && !self.is_put_aside(&one.id, &one.name)
+                || self.leaving.contains_key(&one.id) && !self.put_aside.contains_key(&one.id)
+            {
                 self.to_read.insert(one.id);
             }
         }
@@ -286,8 +308,22 @@ impl Follower {
             *is_superseded = true;
         }
         match event.action {
-            EventAction::Destroy => self.leaves(&actor.id),
+            EventAction::Destroy => {
+                self.put_aside.remove(&actor.id);
+                self.leaves(&actor.id);
+            }
             EventAction::Rename(_) | EventAction::Update if is_known => {
+                self.to_read.insert(actor.id.clone());
+            }
+            EventAction::Start | EventAction::Die(_)
+                if is_known && self.has_sibling(&actor.id, &self.known[&actor.id].labels) =>
+            {
+                self.to_read.insert(actor.id.clone());
+            }
+            // Told with each start and each end, too: then of a network that is known.
+            EventAction::Network
+                if self.known.get(&actor.id).is_some_and(|known| !is_on(known, actor)) =>
+            {
                 self.to_read.insert(actor.id.clone());
             }
             // An engine that tells no labels in its events is caught up with by its next list.
@@ -299,6 +335,25 @@ impl Follower {
             }
             _ => {}
         }
+    }
+
+    /// Shows where the engine is entered, once it is known anew who has the addresses that were found
+    /// there: what sleeps has none, and is known by the ones that it had.
+    fn entered_by(&mut self, entrance: &Entrance) {
+        if self.entrance.as_ref() == Some(entrance) {
+            return;
+        }
+        let concerned = self.known.iter().filter(|(_, known)| entrance.has_address_of(known));
+        self.to_read.extend(concerned.map(|(id, _)| id.clone()));
+        self.entrance = Some(entrance.clone());
+    }
+
+    /// Whether another container is known of its compose service: then it matters which of them runs.
+    fn has_sibling(&self, id: &str, labels: &BTreeMap<String, String>) -> bool {
+        let Some(service) = compose::service_of(labels) else { return false };
+        self.known.iter().any(|(other, known)| {
+            other != id && compose::service_of(&known.labels) == Some(service)
+        })
     }
 
     fn own_id(&self) -> Option<&str> {
@@ -399,8 +454,19 @@ impl Follower {
             {
                 self.read_again.insert(id, Instant::now() + READ_AGAIN);
             }
+            // Perhaps an updater's work, which will make another one of that name. Until then, or until
+            // nothing has come of it, it is what it was.
+            Ok(details)
+                if self.is_shown
+                    && !self.is_put_aside(&id, &details.name)
+                    && self.goes_by_another_name(&id, &details) =>
+            {
+                self.put_aside.insert(id.clone(), details.name);
+                self.leaves(&id);
+            }
             Ok(details) => {
                 self.leaving.remove(&id);
+                self.put_aside.remove(&id);
                 self.read_again.remove(&id);
                 self.half_made.remove(&id);
                 let succeeded: Vec<String> = self
@@ -413,6 +479,19 @@ impl Follower {
                     .collect();
                 for gone in succeeded {
                     self.forget(&gone);
+                    // Whoever makes a successor may take some time to remove the one before.
+                    if self.put_aside.contains_key(&gone) {
+                        self.read_again.insert(gone, Instant::now() + QUIET);
+                    }
+                }
+                if !self.known.contains_key(&id) && self.has_sibling(&id, &details.labels) {
+                    // What was read of them before may not be so any more.
+                    let service = compose::service_of(&details.labels);
+                    let siblings = self.known.iter().filter(|(other, known)| {
+                        !self.leaving.contains_key(*other)
+                            && compose::service_of(&known.labels) == service
+                    });
+                    self.to_read.extend(siblings.map(|(other, _)| other.clone()));
                 }
                 self.known.insert(id, Arc::new(details));
             }
@@ -430,6 +509,19 @@ impl Follower {
         }
     }
 
+    /// Whether a container that does not run has another name than it was known by. Of a compose service
+    /// the name means nothing.
+    fn goes_by_another_name(&self, id: &str, now: &Details) -> bool {
+        self.known.get(id).is_some_and(|known| known.name != now.name)
+            && !now.observation.status.is_alive()
+            && compose::service_of(&now.labels).is_none()
+    }
+
+    /// Whether it is known to go by this name until it is known what becomes of it.
+    fn is_put_aside(&self, id: &str, name: &str) -> bool {
+        self.put_aside.get(id).is_some_and(|aside| aside == name)
+    }
+
     fn forget(&mut self, id: &str) {
         self.leaving.remove(id);
         self.known.remove(id);
@@ -444,7 +536,13 @@ impl Follower {
             timers.iter().filter(|(_, at)| **at <= now).map(|(id, _)| id.clone()).collect()
         };
         for id in due(&self.leaving) {
-            self.forget(&id);
+            if self.put_aside.contains_key(&id) {
+                // Nothing has come of it: from its next read on it is what it is called.
+                self.leaving.remove(&id);
+                self.to_read.insert(id);
+            } else {
+                self.forget(&id);
+            }
         }
         for id in due(&self.read_again) {
             self.read_again.remove(&id);
@@ -456,7 +554,11 @@ impl Follower {
     fn publish(&mut self) {
         let (true, Some(here)) = (self.is_complete, &self.here) else { return };
         let containers: Vec<_> = self.known.values().cloned().collect();
+        let is_read = self.to_read.is_empty() && self.reading.is_empty();
         self.show(|view| {
+            if is_read {
+                view.entrance.clone_from(&self.entrance);
+            }
             view.here = here.clone();
             view.crowds = self.crowds.clone();
             view.containers = Some(containers.clone());

@@ -57,6 +57,7 @@ impl Engines {
                 }
                 Err(error) => problems.push(Problem {
                     place: engine.place.clone(),
+                    is_line_secret: true,
                     ..Problem::error(format!("engine `{}`: {error}", engine.name))
                 }),
             }

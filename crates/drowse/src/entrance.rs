@@ -44,21 +44,23 @@ impl Entrance {
         self
     }
 
-    /// Whether who knocks there is let in by this container. `from_inside`: who knocks is in a
+    /// Whether it is an address of this container's.
+    pub(crate) fn has_address_of(&self, container: &Details) -> bool {
+        let mut addresses = container.networks.iter().flat_map(|network| &network.addresses);
+        addresses.any(|address| self.addresses.contains(address))
+    }
+
+    /// Whether who knocks there is let in by this container, which is one of the engine's behind it: then
+    /// its port on that engine's host is the entrance, whatever the host is called. `from_inside`: who knocks is in a
     /// container of the same engine, where its name is a host name.
     pub(crate) fn is(&self, container: &Details, from_inside: bool) -> bool {
-        let has_address = |address: &IpAddr| {
-            container.networks.iter().any(|network| network.addresses.contains(address))
-        };
         let is_published = container.published.iter().any(|published| {
             published.host_port == Some(self.port)
                 && published.container.transport == Transport::Tcp
         });
         let service = compose::service_of(&container.labels).map(|(_, service)| service);
         let is_called = self.host == container.name || Some(self.host.as_str()) == service;
-        (from_inside && is_called)
-            || self.addresses.iter().any(has_address)
-            || (is_published && self.addresses.iter().any(IpAddr::is_loopback))
+        (from_inside && is_called) || self.has_address_of(container) || is_published
     }
 }
 
@@ -98,7 +100,7 @@ mod tests {
         assert!(is("tcp://172.18.0.2:2375", "172.18.0.2", 1));
         assert!(is("tcp://127.0.0.1:2375", "172.18.0.2", 2375));
         assert!(is("tcp://[::1]:2375/", "172.18.0.2", 2375));
-        assert!(!is("tcp://172.18.0.3:2375", "172.18.0.2", 2375), "another machine's port");
+        assert!(is("tcp://nas.lan:2375", "172.18.0.2", 2375), "the port of its engine's host");
         assert!(!is("tcp://127.0.0.1:2376", "172.18.0.2", 2375));
         assert!(!is("unix:///run/docker.sock", "172.18.0.2", 2375));
     }
@@ -122,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn a_host_name_is_looked_up() {
         let entrance = Entrance::of("tcp://localhost:2375").unwrap();
-        assert!(!entrance.is(&container("10.0.0.1", 2375), false), "not looked up yet");
-        assert!(entrance.looked_up().await.is(&container("10.0.0.1", 2375), false));
+        assert!(!entrance.is(&container("127.0.0.1", 1), false), "not looked up yet");
+        assert!(entrance.looked_up().await.is(&container("127.0.0.1", 1), false));
     }
 }

@@ -1,7 +1,7 @@
 //! The gateway as the rest of the program sees it: where it listens, and what leads where.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -18,6 +18,7 @@ use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
     task::JoinSet,
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -77,7 +78,7 @@ impl Front {
     }
 
     /// The peers that have sent forwarding headers.
-    pub(crate) fn forwarders(&self) -> watch::Receiver<BTreeSet<IpAddr>> {
+    pub(crate) fn forwarders(&self) -> watch::Receiver<BTreeMap<IpAddr, Instant>> {
         self.0.forwarders()
     }
 

@@ -14,8 +14,19 @@ const ROUTES: &str = "routes.";
 pub(crate) const DEFAULT_ROUTE: &str = "default";
 
 /// What only the file may say.
-const FILE_ONLY: &[&str] =
-    &["container", "engine", "process", "command", "cwd", "env", "listen", "trusted-proxies"];
+const FILE_ONLY: &[&str] = &[
+    "container",
+    "engine",
+    "engines",
+    "process",
+    "command",
+    "cwd",
+    "env",
+    "listen",
+    "never-sleep",
+    "shutdown-grace",
+    "trusted-proxies",
+];
 
 /// What a container's labels ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

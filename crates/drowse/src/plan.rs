@@ -7,11 +7,11 @@ mod refusals;
 mod selves;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
-use drowse_gateway::{HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, upstream};
+use drowse_gateway::{HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, Vantage, upstream};
 use drowse_provider::{
     Capabilities, ContainerStatus, Details, Observation, Reach, Reference, Transport,
     compose::{self, Member, Replicas},
@@ -20,8 +20,8 @@ use drowse_watcher::Policy;
 
 pub(crate) use past::{Crowds, unmanaged, ways_past};
 use policy::{network, passive, policy};
-use refusals::refusals;
-use selves::{refuse_our_own, refuse_our_port};
+use refusals::{left_alone, refusals};
+use selves::{leads_to_us, refuse_our_own, refuse_our_port};
 
 use crate::{
     config::{
@@ -52,6 +52,11 @@ pub(crate) struct EngineView {
 }
 
 impl EngineView {
+    /// Whether an address of one of its containers means that container here, and nobody else.
+    pub(crate) fn addresses_are_ours(&self) -> bool {
+        matches!(self.here.vantage, Vantage::Inside(_)) || self.reach == Reach::Local
+    }
+
     /// An engine that was not read yet.
     pub(crate) fn unread(capabilities: Capabilities, reach: Reach) -> Self {
         let (here, crowds) = (Here::default(), Arc::default());
@@ -167,7 +172,9 @@ impl Planned {
 
 /// Makes the plan.
 pub(crate) fn make(config: &Config, inventory: &Inventory) -> Plan {
-    let mut planner = Planner { config, inventory, plan: Plan::default(), taken: BTreeMap::new() };
+    let services = Services::of(inventory);
+    let (plan, taken) = (Plan::default(), BTreeMap::new());
+    let mut planner = Planner { config, inventory, services, plan, taken };
     let mut managed_by_file: Vec<Bound> = Vec::new();
     for workload in &config.workloads {
         if let Some(bound) = planner.plan_file(workload, &managed_by_file) {
@@ -203,6 +210,7 @@ fn labelled(inventory: &Inventory) -> Vec<(&str, &EngineView, &Arc<Details>)> {
 struct Planner<'a> {
     config: &'a Config,
     inventory: &'a Inventory,
+    services: Services<'a>,
     plan: Plan,
     /// Who has a host and path: the workload's name.
     taken: BTreeMap<(HostPattern, PathPrefix), String>,
@@ -230,7 +238,8 @@ impl Planner<'_> {
                     });
                     return None;
                 };
-                let details = find(containers, reference).unwrap_or_else(|replicas| {
+                let found = self.services.find(engine, containers, reference);
+                let details = found.unwrap_or_else(|replicas| {
                     mistakes.push(replicas.to_string());
                     None
                 });
@@ -239,6 +248,12 @@ impl Planner<'_> {
             }
         };
         let bound = details.as_ref().map(|details| Bound::to(&engine, details));
+        let alone = details.as_ref().and_then(|it| left_alone(self.config, &workload.name, it));
+        if let Some(why) = alone {
+            let subject = format!("workload `{}`", workload.name);
+            self.plan.problems.push(Problem::warning(why).about(subject).at(&workload.place));
+            return bound;
+        }
         if let Some(details) = &details
             && managed.iter().any(|other| other.covers(&engine, details))
         {
@@ -318,7 +333,9 @@ impl Planner<'_> {
             return;
         }
         let mut mistakes = Vec::new();
-        match find(view.containers.as_deref().unwrap_or_default(), &lasting_reference(details)) {
+        let reference = lasting_reference(details);
+        let containers = view.containers.as_deref().unwrap_or_default();
+        match self.services.find(engine, containers, &reference) {
             Ok(Some(chosen)) if chosen.id == details.id => {}
             // Another one stands for the service now.
             Ok(_) => return,
@@ -326,6 +343,10 @@ impl Planner<'_> {
         }
         let lasting_name = || Member::from(&**details).lasting_name().to_owned();
         let name = labelled.name.map_or_else(lasting_name, |name| name.value);
+        if let Some(why) = left_alone(self.config, &name, details) {
+            self.plan.problems.push(Problem::warning(why).about(subject));
+            return;
+        }
         if let Some(other) = self.plan.workloads.iter().find(|other| other.name == name) {
             mistakes.push(format!(
                 "container `{}` on engine `{}` is the workload `{name}` already: give this one \
@@ -371,7 +392,7 @@ impl Planner<'_> {
             mistakes,
         );
         if let Some(details) = &details {
-            mistakes.extend(refusals(self.config, self.inventory, &name, details, &policy.sleep));
+            mistakes.extend(refusals(self.config, view, details, &policy.sleep));
             refuse_our_own(details, here, mistakes);
             refuse_our_port(details, view, &self.config.listen, mistakes);
         }
@@ -388,9 +409,12 @@ impl Planner<'_> {
             }
             if let (Some(port), Some(details)) = (planned.port, &details) {
                 let policy = upstream_policy(Some(port), planned.address.clone(), network.clone());
-                if let Err(why) = upstream::choose(&at_rest(details), reach, &here.vantage, &policy)
-                {
-                    mistakes.push(format!("route `{}`: {why}", planned.name));
+                match upstream::choose(&at_rest(details), reach, &here.vantage, &policy) {
+                    Ok(upstream) => {
+                        let why = leads_to_us(&upstream, view, &self.config.listen);
+                        mistakes.extend(why.map(|why| format!("route `{}`: {why}", planned.name)));
+                    }
+                    Err(why) => mistakes.push(format!("route `{}`: {why}", planned.name)),
                 }
             }
             routes.push(planned);
@@ -491,20 +515,40 @@ fn lasting_reference(details: &Details) -> Reference {
     }
 }
 
-/// The container that `reference` names.
-fn find<'a>(
-    containers: &'a [Arc<Details>],
-    reference: &Reference,
-) -> Result<Option<&'a Arc<Details>>, Replicas> {
-    let named = || {
-        let all = containers.iter();
-        all.filter(|one| is_named(&one.id, &one.name, &one.labels, reference))
-    };
-    if !matches!(reference, Reference::Service { .. }) {
-        return Ok(named().next());
+/// The containers of each compose service: by engine, project and service.
+struct Services<'a>(HashMap<(&'a str, &'a str, &'a str), Vec<&'a Arc<Details>>>);
+
+impl<'a> Services<'a> {
+    fn of(inventory: &'a Inventory) -> Self {
+        let mut services: HashMap<_, Vec<_>> = HashMap::new();
+        for (engine, view) in inventory {
+            for details in view.containers.iter().flatten() {
+                if let Some((project, service)) = compose::service_of(&details.labels) {
+                    let key = (engine.as_str(), project, service);
+                    services.entry(key).or_default().push(details);
+                }
+            }
+        }
+        Self(services)
     }
-    let chosen = compose::choose(named().map(|details| Member::from(&**details)))?;
-    Ok(chosen.and_then(|chosen| named().find(|details| details.id == chosen.id)))
+
+    /// The container of an engine that `reference` names, of these.
+    fn find(
+        &self,
+        engine: &str,
+        containers: &'a [Arc<Details>],
+        reference: &Reference,
+    ) -> Result<Option<&'a Arc<Details>>, Replicas> {
+        let Reference::Service { project, service } = reference else {
+            let is_it = |one: &&Arc<Details>| is_named(&one.id, &one.name, &one.labels, reference);
+            return Ok(containers.iter().find(is_it));
+        };
+        let members = self.0.get(&(engine, project.as_str(), service.as_str()));
+        let members = members.map(Vec::as_slice).unwrap_or_default();
+        let chosen = compose::choose(members.iter().map(|details| Member::from(&***details)))?;
+        Ok(chosen
+            .and_then(|chosen| members.iter().find(|details| details.id == chosen.id).copied()))
+    }
 }
 
 /// Whether this container is the one that `reference` names, or, of a service, may be.

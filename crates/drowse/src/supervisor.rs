@@ -123,7 +123,7 @@ impl Supervisor {
                 Some(_) = self.vigils.join_next() => {}
                 () = complaints => self.complaints.tell(Instant::now()),
                 () = self.forwarders.due() => {
-                    for workload in self.forwarders.recognise(&self.running) {
+                    for workload in self.forwarders.recognise(&self.running, &self.engines) {
                         self.vigils.spawn(forwarders::keep_awake(workload));
                     }
                 }
@@ -165,7 +165,8 @@ impl Supervisor {
             let before: Vec<Arc<Entry>> = before.cloned().collect();
             if before.is_empty() {
                 let ways_past = plan::ways_past(&planned, inventory, &unmanaged);
-                self.begin(planned, &ways_past);
+                let view = inventory.get(&planned.engine);
+                self.begin(planned, view, &ways_past);
             } else {
                 // It begins when the last one has ended: that brings us here again. Until then its
                 // hosts are known, and whoever comes is told to come again.
@@ -237,7 +238,7 @@ impl Supervisor {
         self.running.insert(planned.name.clone(), Arc::new(Entry { planned, workload, routes }));
     }
 
-    fn begin(&mut self, planned: Planned, ways_past: &[String]) {
+    fn begin(&mut self, planned: Planned, view: Option<&EngineView>, ways_past: &[String]) {
         let Planned { name, engine, container, port, .. } = &planned;
         let Some((handle, slots)) = self.engines.find(engine) else {
             error!(workload = name, engine, "there is no such engine");
@@ -258,12 +259,16 @@ impl Supervisor {
         let standpoint = self.engines.standpoint(engine);
         let readiness = front::readiness(&planned, &handle, &standpoint);
         let spec = WorkloadSpec::new(name, provider, readiness, planned.policy.clone());
-        let routes = planned.routes.iter().flat_map(plan::PlannedRoute::urls).collect::<Vec<_>>();
+        let leads = |route| match front::upstream(&planned, route, view) {
+            Ok((Some(target), _)) => format!("{} -> {target}", route.urls().join(", ")),
+            Ok((None, why)) | Err(why) => format!("{} -> {why}", route.urls().join(", ")),
+        };
+        let routes = planned.routes.iter().map(leads).collect::<Vec<_>>();
         info!(
             workload = name,
             engine,
             container = planned.container_name(),
-            routes = routes.join(", "),
+            routes = routes.join("; "),
             past = (!ways_past.is_empty()).then(|| ways_past.join("; ")),
             "managed"
         );

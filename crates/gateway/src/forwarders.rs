@@ -1,33 +1,38 @@
 //! Which peers have sent forwarding headers: reverse proxies, and whoever plays one.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
 };
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// How many peers are remembered, of private networks and of the public one each: what strangers
 /// send must not take the place of the proxy in front.
 const MAX_PEERS: usize = 64;
 
-/// The peers so far. Those beyond the bound are not remembered.
-pub(crate) struct Forwarders(watch::Sender<BTreeSet<IpAddr>>);
+/// The peers so far, and when each was last heard. Those beyond the bound are not remembered.
+pub(crate) struct Forwarders(watch::Sender<BTreeMap<IpAddr, Instant>>);
 
 impl Forwarders {
     pub(crate) fn new() -> Self {
         Self(watch::Sender::default())
     }
 
-    pub(crate) fn subscribe(&self) -> watch::Receiver<BTreeSet<IpAddr>> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<BTreeMap<IpAddr, Instant>> {
         self.0.subscribe()
     }
 
-    /// Remembers a peer; whether it is a new one.
+    /// Remembers a peer; whether it is a new one. Only a new one is news to those who follow.
     pub(crate) fn note(&self, peer: IpAddr) -> bool {
+        let now = Instant::now();
         self.0.send_if_modified(|peers| {
-            let alike = peers.iter().filter(|known| is_private(**known) == is_private(peer));
-            alike.count() < MAX_PEERS && peers.insert(peer)
+            if let Some(last) = peers.get_mut(&peer) {
+                *last = now;
+                return false;
+            }
+            let alike = peers.keys().filter(|known| is_private(**known) == is_private(peer));
+            alike.count() < MAX_PEERS && peers.insert(peer, now).is_none()
         })
     }
 }
@@ -82,7 +87,7 @@ mod tests {
         let proxy = [172, 18, 0, 5].into();
         assert!(forwarders.note(proxy));
         assert!(!forwarders.note(proxy), "it is known already");
-        assert!(forwarders.subscribe().borrow().contains(&proxy));
+        assert!(forwarders.subscribe().borrow().contains_key(&proxy));
         assert_eq!(forwarders.subscribe().borrow().len(), MAX_PEERS + 1);
     }
 }

@@ -1,7 +1,7 @@
 //! The gateway: the present table, and the connections that are served by it.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     fmt,
     net::{IpAddr, SocketAddr},
     sync::{
@@ -85,7 +85,7 @@ impl Gateway {
     /// The peers that have sent forwarding headers on requests for known hosts, trusted or not: the
     /// reverse proxies in front, and whoever plays one. At most 64 of private networks and 64 of the
     /// internet; further ones are left out.
-    pub fn forwarders(&self) -> watch::Receiver<BTreeSet<IpAddr>> {
+    pub fn forwarders(&self) -> watch::Receiver<BTreeMap<IpAddr, Instant>> {
         self.0.forwarders.subscribe()
     }
 

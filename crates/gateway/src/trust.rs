@@ -99,6 +99,12 @@ impl TrustedProxies {
         Self::default()
     }
 
+    /// Whether this very address is given, not only a network that it is in.
+    pub fn names(&self, address: IpAddr) -> bool {
+        let is_single = |network: &&Network| network.0.prefix_len() == network.0.max_prefix_len();
+        self.0.iter().filter(is_single).any(|network| network.contains(address))
+    }
+
     /// Whether this address is in one of the networks. IPv4 addresses that are written as IPv6
     /// count as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -35,12 +35,17 @@ impl DockerProvider {
     pub(super) async fn order_start(&self, deadline: Deadline) -> Result<(), Error> {
         let call = self.call(Action::Start, deadline);
         let mut wait = Wait::new(self, call);
+        let mut was_gone_before = false;
         loop {
             let answer = self.order(call, "start", ()).await?;
             if answer.head.status.is_success() {
                 return Ok(());
             }
             let was_running = answer.head.status == StatusCode::NOT_MODIFIED;
+            // In an update, the one that was found goes between two calls, and another one comes. Asked
+            // once more only: a network that is missing gives the same answer.
+            let was_gone = answer.head.status == StatusCode::NOT_FOUND
+                && !std::mem::replace(&mut was_gone_before, true);
             let mut was_restarting = false;
             loop {
                 let inspected = wait.read(&answer).await?;
@@ -49,7 +54,7 @@ impl DockerProvider {
                     ContainerStatus::Paused => return self.order_unpause(call).await,
                     RESTARTING => was_restarting = true,
                     // What ran when it was asked for has ended since: ask again.
-                    ContainerStatus::Stopped if was_running || was_restarting => break,
+                    ContainerStatus::Stopped if was_running || was_restarting || was_gone => break,
                     ContainerStatus::Stopped => {
                         return Err(self.not_started(call, &answer, &inspected));
                     }
@@ -102,7 +107,11 @@ impl DockerProvider {
             query.t.get_or_insert(whole_seconds(DEFAULT_STOP_TIMEOUT));
         }
         if observation_of(&inspected.state).status == ContainerStatus::Paused {
-            self.order_unpause(call).await?;
+            match self.order_unpause(call).await {
+                // It has ended since, which is what is wanted.
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict { .. }) => {}
+                thawed => thawed?,
+            }
         }
         Ok(())
     }

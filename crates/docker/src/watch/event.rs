@@ -118,8 +118,8 @@ pub(crate) fn implied_stop(event: &Event) -> Option<Event> {
 /// Whether what happened may have changed what a read would tell.
 pub(crate) fn changes_state(action: &EventAction) -> bool {
     match action {
-        // Of a check that tells no verdict.
         EventAction::Network => false,
+        // Of a check that tells no verdict.
         EventAction::Other(word) => word.starts_with("health_status"),
         // A signal as well: it resumes a container that is paused.
         _ => true,

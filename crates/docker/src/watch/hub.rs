@@ -25,7 +25,9 @@ const READS_MAX: usize = 8;
 const GRACE: Duration = Duration::from_secs(5);
 /// By how much an answer may overtake the event that it belongs to: they come on two connections, and
 /// Podman looks for events four times a second.
-pub(crate) const OVERTAKEN: Duration = Duration::from_millis(500);
+const OVERTAKEN: Duration = Duration::from_millis(250);
+/// The same on Podman, which tells of an end up to some 300 ms after it can be read.
+pub(crate) const OVERTAKEN_ON_PODMAN: Duration = Duration::from_millis(500);
 /// How long after an event its container is read. A stop is three events within milliseconds, and
 /// whoever gave an order reads for himself at its end: both reads at once would only be slower, since
 /// an engine answers for one container one at a time.
@@ -259,7 +261,8 @@ impl Hub {
 
     fn was_told(&mut self, target: &Target, after: After) {
         if after == After::ReadAgainSoon {
-            self.read_after(OVERTAKEN, target);
+            let is_podman = self.client.facts.is_podman();
+            self.read_after(if is_podman { OVERTAKEN_ON_PODMAN } else { OVERTAKEN }, target);
         }
     }
 

@@ -20,7 +20,7 @@ use super::{
     mailbox::Mailbox,
 };
 use crate::{
-    client::members,
+    client::member,
     details::network_mode_of,
     state::status_of,
     target::Target,
@@ -221,8 +221,8 @@ impl Registry {
             let Some(watched) = state.watched.get(&target) else { continue };
             let run = watched.run_at(&event.actor.id, i128::from(nanoseconds));
             let told = event.clone().of_run(run);
-            let implied = implied_stop(event)
-                .filter(|_| watched.is_running_since(&event.actor.id, i128::from(nanoseconds)));
+            let ended = watched.running_at(&event.actor.id, i128::from(nanoseconds));
+            let implied = implied_stop(event).and_then(|stop| Some(stop.of_run(Some(ended?))));
             for mailbox in &watched.watches {
                 mailbox.hint(WatchItem::Event(told.clone()));
                 if let Some(stop) = &implied {
@@ -351,6 +351,15 @@ impl Registry {
             lines.iter().map(|line| (line.id.as_str(), line)).collect();
         let by_name: HashMap<&str, &Listed> =
             lines.iter().map(|line| (line.names[0].as_str(), line)).collect();
+        // Once for all, since each line may be many services' and each service many lines'.
+        let mut by_service: HashMap<(&str, &str), Vec<&Listed>> = HashMap::new();
+        if state.watched.keys().any(|target| matches!(target, Target::Service { .. })) {
+            for line in lines {
+                if let Some(service) = compose::service_of(&line.labels) {
+                    by_service.entry(service).or_default().push(line);
+                }
+            }
+        }
         let mut changed = Vec::new();
         let mut unsure = Vec::new();
         for (target, watched) in &mut state.watched {
@@ -362,7 +371,9 @@ impl Registry {
                         .flatten()
                 }),
                 Target::Service { project, service, .. } => {
-                    let Ok(chosen) = compose::choose(members(lines, project, service)) else {
+                    let service = (project.as_str(), service.as_str());
+                    let members = by_service.get(&service).into_iter().flatten();
+                    let Ok(chosen) = compose::choose(members.map(|line| member(line))) else {
                         // A read tells that it is refused, and why.
                         changed.push(target.clone());
                         continue;

@@ -37,13 +37,21 @@ pub(crate) struct Problem {
     pub(crate) message: String,
     /// Where in the file; `None` if it is not about the file.
     pub(crate) place: Option<Place>,
+    /// Whether the line itself is not to be shown: it may hold a password.
+    pub(crate) is_line_secret: bool,
     /// Where else it is found, for what is not in the file: "container `web` on engine `docker`".
     pub(crate) subject: Option<String>,
 }
 
 impl Problem {
     pub(crate) fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), place: None, subject: None }
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            place: None,
+            is_line_secret: false,
+            subject: None,
+        }
     }
 
     pub(crate) fn warning(message: impl Into<String>) -> Self {
@@ -76,7 +84,8 @@ impl Problem {
         let margin = " ".repeat(number.len());
         let path = source.path.display();
         write_to(&mut text, format_args!("{margin}--> {path}:{}:{}\n", place.line, place.column));
-        let Some(line) = source.text.lines().nth(place.line - 1) else { return text };
+        let line = source.text.lines().nth(place.line - 1).filter(|_| !self.is_line_secret);
+        let Some(line) = line else { return text };
         // A tab is as wide as the reader's terminal wants: one blank keeps the carets in place.
         let line = line.replace('\t', " ");
         let before = place.column - 1;

@@ -16,7 +16,11 @@ const NAMED: usize = 5;
 /// Who is on which network, of the containers that are none of ours: by the network's name. Bounded:
 /// an engine may have thousands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Crowds(BTreeMap<String, Crowd>);
+pub(crate) struct Crowds {
+    networks: BTreeMap<String, Crowd>,
+    /// Who lives in the network of a container, by its id or name.
+    guests: BTreeMap<String, Crowd>,
+}
 
 /// The first of them by name, and how many there are beyond these.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -40,13 +44,21 @@ impl Crowd {
 impl Crowds {
     /// Of these containers.
     pub(crate) fn of<'a>(list: impl Iterator<Item = &'a Summary>) -> Self {
-        let mut crowds = BTreeMap::<String, Crowd>::new();
-        for one in list.filter(|one| one.network_mode == NetworkMode::Networks) {
-            for network in &one.networks {
-                crowds.entry(network.clone()).or_default().add(&one.name);
+        let mut crowds = Self::default();
+        for one in list {
+            match &one.network_mode {
+                NetworkMode::Networks => {
+                    for network in &one.networks {
+                        crowds.networks.entry(network.clone()).or_default().add(&one.name);
+                    }
+                }
+                NetworkMode::Container(holder) => {
+                    crowds.guests.entry(holder.clone()).or_default().add(&one.name);
+                }
+                _ => {}
             }
         }
-        Self(crowds)
+        crowds
     }
 }
 
@@ -80,9 +92,19 @@ pub(crate) fn ways_past(
         return Vec::new();
     };
     let mut ways = published(planned, details);
+    if details.network_mode == NetworkMode::Host {
+        ways.push("at every port that it listens on: it is on the network of its host".to_owned());
+    }
+    let guests = [&details.id, &details.name].into_iter().find_map(|it| view.crowds.guests.get(it));
+    if let Some(guests) = guests {
+        ways.push(format!(
+            "from what lives in its network ({}), and loses it when this one sleeps",
+            guests.words()
+        ));
+    }
     let networks = details.holder.as_ref().map_or(&details.networks, |holder| &holder.networks);
     for network in networks {
-        let mut crowd = view.crowds.0.get(&network.name).cloned().unwrap_or_default();
+        let mut crowd = view.crowds.networks.get(&network.name).cloned().unwrap_or_default();
         for one in unmanaged.get(&planned.engine).into_iter().flatten() {
             if one.networks.iter().any(|its| its.name == network.name) {
                 crowd.add(&one.name);

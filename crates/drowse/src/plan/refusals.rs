@@ -1,22 +1,24 @@
 //! Which containers are never put to sleep, whoever asks for it.
 
-use drowse_provider::{Details, Owner};
+use drowse_provider::{
+    Details, Owner,
+    compose::{self, Member},
+};
 use drowse_watcher::SleepMethod;
 
-use super::Inventory;
+use super::EngineView;
 use crate::config::Config;
 
 /// Why this container must not be put to sleep: each reason a lower-case fragment.
 pub(super) fn refusals(
     config: &Config,
-    inventory: &Inventory,
-    workload: &str,
+    view: &EngineView,
     details: &Details,
     sleep: &SleepMethod,
 ) -> Vec<String> {
     [
-        named_by_the_user(config, workload, details),
-        way_to_an_engine(inventory, details),
+        way_to_its_engine(view, details),
+        way_to_us(config, view, details),
         removed_when_stopped(details, sleep),
         owned(details),
     ]
@@ -25,23 +27,37 @@ pub(super) fn refusals(
     .collect()
 }
 
-fn named_by_the_user(config: &Config, workload: &str, details: &Details) -> Option<String> {
-    let is_meant = |name: &String| *name == details.name || name == workload;
-    let name = config.never_sleep.iter().find(|name| is_meant(name))?;
-    Some(format!("`never_sleep` of the configuration names `{name}`, so it is left alone"))
+/// What is said of a container that its user wants left alone, by its own name, its workload's or its
+/// compose service's. That is no mistake.
+pub(super) fn left_alone(config: &Config, workload: &str, details: &Details) -> Option<String> {
+    let service = compose::service_of(&details.labels).map(|(_, service)| service);
+    let lasting_name = Member::from(details).lasting_name();
+    let names = [Some(workload), Some(&details.name), Some(lasting_name), service];
+    let name = config.never_sleep.iter().find(|name| names.contains(&Some(name)))?;
+    Some(format!("not managed, and never put to sleep: `never_sleep` names `{name}`"))
 }
 
 /// A socket proxy: without it nothing could be woken any more, itself included.
-fn way_to_an_engine(inventory: &Inventory, details: &Details) -> Option<String> {
-    inventory.iter().find_map(|(engine, view)| {
-        let from_inside = view.here.own.is_some();
-        let entrance = view.entrance.as_ref();
-        let entrance = entrance.filter(|entrance| entrance.is(details, from_inside))?;
-        Some(format!(
-            "engine `{engine}` is reached through it ({entrance}): if it slept, nothing could be \
-             woken"
-        ))
+fn way_to_its_engine(view: &EngineView, details: &Details) -> Option<String> {
+    let entrance = view.entrance.as_ref()?;
+    entrance.is(details, view.here.own.is_some()).then(|| {
+        format!(
+            "its engine is reached through it ({entrance}): if it slept, nothing could be woken"
+        )
     })
+}
+
+/// A reverse proxy in front of drowse that the configuration names by its address.
+fn way_to_us(config: &Config, view: &EngineView, details: &Details) -> Option<String> {
+    if !view.addresses_are_ours() {
+        return None;
+    }
+    let addresses = details.networks.iter().flat_map(|network| &network.addresses);
+    let address = addresses.copied().find(|address| config.trusted_proxies.names(*address))?;
+    Some(format!(
+        "requests come to drowse through it (`trusted_proxies` names its address {address}): if it \
+         slept, nobody could wake it"
+    ))
 }
 
 fn removed_when_stopped(details: &Details, sleep: &SleepMethod) -> Option<String> {

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use drowse_gateway::Vantage;
+use drowse_gateway::{Target, Upstream, Vantage};
 use drowse_provider::{Details, NetworkMode, PublishedPort, Reach, Transport};
 
 use super::EngineView;
@@ -82,6 +82,30 @@ fn who_has(wanted: SocketAddr, view: &EngineView, listen: &[SocketAddr]) -> Opti
         }
         _ => None,
     }
+}
+
+/// Why a route's bytes would come back to drowse itself, if they would: its own answer to a probe would
+/// pass for the application's, and each request for another one.
+pub(super) fn leads_to_us(
+    upstream: &Upstream,
+    view: &EngineView,
+    listen: &[SocketAddr],
+) -> Option<String> {
+    let target = match upstream.target.as_ref().filter(|_| view.here.vantage == Vantage::Host)? {
+        Target::Socket(address) => *address,
+        Target::Name(name, port) if name.eq_ignore_ascii_case("localhost") => {
+            SocketAddr::from(([127, 0, 0, 1], *port))
+        }
+        Target::Name(..) => return None,
+    };
+    let is_ours = |ours: &&SocketAddr| {
+        ours.ip() == target.ip() || (ours.ip().is_unspecified() && target.ip().is_loopback())
+    };
+    let ours = listen.iter().filter(|ours| ours.port() == target.port()).find(is_ours)?;
+    Some(format!(
+        "it would lead to {target}, where drowse itself listens ({ours}): let the application listen on \
+         another port, or drowse (`listen`)"
+    ))
 }
 
 /// Whether both cannot be had at once. What listens on all of IPv6 has all of IPv4 as well.

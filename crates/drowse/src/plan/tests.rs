@@ -484,7 +484,7 @@ fn what_must_never_sleep_is_refused_with_the_reason() {
         make(&config("never_sleep: [pihole]"), &Inventory::from([("docker".to_owned(), view)]));
     assert_eq!(names(&plan), [""; 0]);
     insta::assert_snapshot!(lines(&plan), @r"
-    error: container `pihole` on engine `docker`: `never_sleep` of the configuration names `pihole`, so it is left alone
-    error: container `socket-proxy` on engine `docker`: engine `docker` is reached through it (tcp://172.17.0.9:2375): if it slept, nothing could be woken
+    warning: container `pihole` on engine `docker`: not managed, and never put to sleep: `never_sleep` names `pihole`
+    error: container `socket-proxy` on engine `docker`: its engine is reached through it (tcp://172.17.0.9:2375): if it slept, nothing could be woken
     ");
 }

@@ -8,11 +8,13 @@ use std::{
     time::Duration,
 };
 
+use drowse_gateway::Vantage;
+use drowse_provider::Reach;
 use drowse_watcher::{LeaseKind, PhaseName, Workload};
 use tokio::{sync::watch, time::Instant};
 use tracing::warn;
 
-use crate::view::Entry;
+use crate::{engines::Engines, view::Entry};
 
 /// How often what runs is compared with who forwards, once anybody does: a proxy that was started
 /// anew may have the address of the last one, which is no news.
@@ -20,14 +22,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Who forwards, and what of it is managed.
 pub(super) struct Forwarders {
-    peers: watch::Receiver<BTreeSet<IpAddr>>,
+    peers: watch::Receiver<BTreeMap<IpAddr, Instant>>,
     /// Engine and container of those that were recognised: for as long as drowse runs.
     known: BTreeSet<(String, String)>,
     look_at: Option<Instant>,
 }
 
 impl Forwarders {
-    pub(super) fn new(peers: watch::Receiver<BTreeSet<IpAddr>>) -> Self {
+    pub(super) fn new(peers: watch::Receiver<BTreeMap<IpAddr, Instant>>) -> Self {
         Self { peers, known: BTreeSet::new(), look_at: None }
     }
 
@@ -49,15 +51,30 @@ impl Forwarders {
     }
 
     /// Of what runs, the workloads that have just been recognised.
-    pub(super) fn recognise(&mut self, running: &BTreeMap<String, Arc<Entry>>) -> Vec<Workload> {
+    pub(super) fn recognise(
+        &mut self,
+        running: &BTreeMap<String, Arc<Entry>>,
+        engines: &Engines,
+    ) -> Vec<Workload> {
         let peers = self.peers.borrow_and_update();
         let mut recognised = Vec::new();
         for Entry { planned, workload, .. } in running.values().map(Arc::as_ref) {
             let Some(run) = workload.ready_run() else { continue };
-            let addresses = run.details.networks.iter().flat_map(|network| &network.addresses);
-            let Some(peer) = addresses.copied().find(|address| peers.contains(address)) else {
+            // Another machine's container may have the address of a stranger here.
+            let is_local = engines.find(&planned.engine).is_some_and(|(engine, _)| {
+                engine.reach() == Reach::Local
+                    || matches!(*engines.standpoint(engine.name()).vantage(), Vantage::Inside(_))
+            });
+            if !is_local {
                 continue;
-            };
+            }
+            let holder = run.details.holder.as_ref();
+            let networks = holder.map_or(&run.details.networks, |holder| &holder.networks);
+            let addresses = networks.iter().flat_map(|network| &network.addresses);
+            // Before this run another one may have had its address.
+            let began = workload.snapshot().since;
+            let forwards = |address: &IpAddr| peers.get(address).is_some_and(|last| *last >= began);
+            let Some(peer) = addresses.copied().find(forwards) else { continue };
             let container = planned.container_name();
             if self.known.insert((planned.engine.clone(), container.clone())) {
                 warn!(

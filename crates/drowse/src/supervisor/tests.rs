@@ -65,7 +65,10 @@ impl Drop for Supervised {
 
 impl Supervised {
     fn begin(configuration: &str) -> Self {
-        let engine = ScriptedEngine::new("docker");
+        Self::begin_on(ScriptedEngine::new("docker"), configuration)
+    }
+
+    fn begin_on(engine: ScriptedEngine, configuration: &str) -> Self {
         let config = Arc::new(crate::config::from_text(configuration).unwrap());
         let engines = Arc::new(Engines::of(Arc::new(engine.clone())));
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -188,7 +191,8 @@ async fn a_host_is_known_while_its_workload_is_made_anew() {
 /// In real time, since a real connection is made.
 #[tokio::test]
 async fn a_container_that_forwards_requests_to_us_is_kept_awake_in_each_of_its_runs() {
-    let mut supervised = Supervised::begin("defaults: { idle: 10ms }");
+    let engine = ScriptedEngine::with("docker", Capabilities::all(), Reach::Local);
+    let mut supervised = Supervised::begin_on(engine, "defaults: { idle: 10ms }");
     let proxy = supervised.add("proxy", &[]);
     proxy.set_details(|details| {
         let addresses = vec![[127, 0, 0, 1].into()];

@@ -333,7 +333,7 @@ impl Core {
                     "frozen from outside".clone_into(&mut self.reason);
                 }
             }
-            (_, now_is) if was_running => self.run_ended(now, now_is.as_ref()),
+            (_, now_is) if was_running => self.run_ended(now, old, now_is.as_ref()),
             (Belief::Seen(before), Some(ContainerStatus::Running)) => {
                 let restarted_by_engine =
                     before.observation.status == ContainerStatus::Error(Unusable::Restarting);
@@ -362,7 +362,7 @@ impl Core {
     }
 
     /// The believed run ended, and no order of ours ended it.
-    fn run_ended(&mut self, now: Moment, now_is: Option<&ContainerStatus>) {
+    fn run_ended(&mut self, now: Moment, old: &Belief, now_is: Option<&ContainerStatus>) {
         if self.outside.stopping {
             if now_is == Some(&ContainerStatus::Running) {
                 self.started_from_outside(now);
@@ -372,7 +372,14 @@ impl Core {
             }
             return;
         }
-        if now_is.is_none() {
+        let is_another_container = matches!(
+            (old, &self.belief),
+            (Belief::Seen(before), Belief::Seen(after)) if before.id != after.id
+        );
+        if is_another_container && now_is == Some(&ContainerStatus::Running) {
+            return self.started_from_outside(now);
+        }
+        if is_another_container || now_is.is_none() {
             return self.removed_from_outside(now);
         }
         let exit = match (&self.belief, now_is) {

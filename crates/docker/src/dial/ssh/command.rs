@@ -20,7 +20,8 @@ const OPTIONS: &[&str] = &[
     // A dead link says nothing by itself.
     "ServerAliveInterval=15",
     "ServerAliveCountMax=3",
-    // Nothing but the one socket.
+    // Nothing more than the one socket of our own; the forwardings of the user's configuration are made as
+    // well, since only a configuration file of our own could say no to them.
     "ForwardAgent=no",
     "ForwardX11=no",
     "PermitLocalCommand=no",

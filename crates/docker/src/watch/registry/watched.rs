@@ -198,12 +198,13 @@ impl Watched {
 
     /// Whether it ran when it was last read, in a run that is not younger than this time: what is
     /// told late, of a run before, says nothing of this one.
-    pub(super) fn is_running_since(&self, id: &str, nanoseconds: i128) -> bool {
+    pub(super) fn running_at(&self, id: &str, nanoseconds: i128) -> Option<RunId> {
         match &self.last {
             Some(Last::Present { id: last, observation, span: Some(span) }) if last == id => {
-                observation.status.is_alive() && span.from <= nanoseconds
+                let is_it = observation.status.is_alive() && span.from <= nanoseconds;
+                is_it.then(|| span.run.clone())
             }
-            _ => false,
+            _ => None,
         }
     }
 

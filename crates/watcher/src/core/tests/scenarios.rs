@@ -826,6 +826,22 @@ fn row_48_a_sleeper_that_is_removed_for_good_is_told_of_once() {
     assert_eq!(bench.core.phase(), PhaseName::Gone);
 }
 
+/// As compose does it: from the end of the one on, the service means the other.
+#[test]
+fn row_38_what_is_replaced_while_it_serves_has_not_crashed() {
+    let successor = |observation| Ok(Details::new("successor", "app", observation));
+    let never_started = Observation::new(ContainerStatus::Stopped, None);
+    let mut bench = Bench::ready("one");
+    bench.synced(never_started.clone());
+    bench.read_answers(successor(never_started));
+    let ask = bench.ask(FAR);
+    assert!(bench.order().is_none(), "whoever replaced it starts it");
+    bench.synced(running("two"));
+    bench.read_answers(successor(running("two")));
+    bench.probe_succeeds();
+    assert_eq!(bench.granted(), [ask]);
+}
+
 #[test]
 fn row_38_what_is_removed_during_our_stop_or_start_is_waited_for() {
     let removed_in = |order: &Order| {

@@ -488,3 +488,30 @@ fn what_must_never_sleep_is_refused_with_the_reason() {
     error: container `socket-proxy` on engine `docker`: its engine is reached through it (tcp://172.17.0.9:2375): if it slept, nothing could be woken
     ");
 }
+
+#[test]
+fn a_proxy_that_the_configuration_trusts_by_its_address_is_no_workload() {
+    let mut nginx = enabled("nginx", 1, &[]);
+    nginx.networks[0].addresses = vec![[172, 17, 0, 9].into()];
+    let config = config("trusted_proxies: [172.17.0.9, 10.0.0.0/8]");
+    let plan = make(&config, &docker([nginx]));
+    assert_eq!(names(&plan), [""; 0]);
+    insta::assert_snapshot!(lines(&plan), @"error: container `nginx` on engine `docker`: requests come to drowse through it (`trusted_proxies` names its address 172.17.0.9): if it slept, nobody could wake it");
+}
+
+#[test]
+fn row_43_a_route_that_would_lead_to_drowse_itself_is_refused() {
+    let mut on_host = enabled("app", 1, &[("drowse.host", "a.example"), ("drowse.port", "8080")]);
+    on_host.network_mode = NetworkMode::Host;
+    let labels =
+        [("drowse.host", "b.example"), ("drowse.address", "localhost"), ("drowse.port", "8080")];
+    let elsewhere =
+        [("drowse.host", "c.example"), ("drowse.address", "10.0.0.9"), ("drowse.port", "8080")];
+    let containers = [on_host, enabled("loop", 1, &labels), enabled("good", 1, &elsewhere)];
+    let plan = make(&config("listen: 0.0.0.0:8080"), &docker(containers));
+    assert_eq!(names(&plan), ["good"]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `app` on engine `docker`: route `default`: it would lead to 127.0.0.1:8080, where drowse itself listens (0.0.0.0:8080): let the application listen on another port, or drowse (`listen`)
+    error: container `loop` on engine `docker`: route `default`: it would lead to 127.0.0.1:8080, where drowse itself listens (0.0.0.0:8080): let the application listen on another port, or drowse (`listen`)
+    ");
+}

@@ -200,7 +200,8 @@ async fn a_container_that_forwards_requests_to_us_is_kept_awake_in_each_of_its_r
     });
     let workload = supervised.workload("proxy").await;
     let first = in_use(&workload).await;
-    supervised.add("app", &[("drowse.host", "app.example")]);
+    let labels = [("drowse.host", "app.example"), ("drowse.address", "127.0.0.1")];
+    supervised.add("app", &labels);
     supervised.workload("app").await;
     let mut connection = TcpStream::connect(supervised.address).await.unwrap();
     let request = b"GET / HTTP/1.1\r\nHost: app.example\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n";

@@ -427,3 +427,14 @@ fn the_example_of_the_readme_is_read() {
     let config = read_text(example.unwrap()).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.workloads.len(), 2);
 }
+
+/// What is wrong with it is said without the line that it stands in.
+#[test]
+fn a_password_in_an_engines_url_is_not_shown() {
+    let text = "engines: { nas: { docker: \"tcp://me:secret@nas:2375\" } }";
+    let config = from_text(text).unwrap();
+    let source = Source { path: "drowse.yaml".into(), text: text.to_owned() };
+    let mut problems = crate::engines::Engines::new(&config).unwrap_err();
+    let shown = problems.render(Some(&source));
+    assert!(!shown.contains("secret") && shown.contains("drowse.yaml:1:"), "{shown}");
+}

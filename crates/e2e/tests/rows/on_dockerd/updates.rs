@@ -155,6 +155,40 @@ async fn row_38_an_updater_replaces_a_container_under_traffic() {
     assert_eq!(site.starts(&new).await, 1);
 }
 
+/// What Portainer does with a container that is nobody's service: the old one is put aside first.
+#[tokio::test]
+async fn row_38_an_updater_that_renames_first_replaces_a_container_under_traffic() {
+    let site = Site::new().await;
+    let spec = |name: &str| {
+        let labelled = site.container(name).label("drowse.enable", "true");
+        labelled.label("drowse.host", "aside.test").label("drowse.idle", NEVER)
+    };
+    let mut old = spec("aside").create().await;
+    let drowse = site.drowse_by_labels().start().await;
+    eventually(DEADLINE, "the container to be served", || async {
+        (drowse.get("aside.test", "/").send().await.status == 200).then_some(())
+    })
+    .await;
+    let starts = site.relay.count(|request| request.is_order("start"));
+    let replaced = spec("aside").env("READY_DELAY_MS", 500);
+    let update = Box::pin(async {
+        let name = old.name().to_owned();
+        old.stop().await;
+        let_pass(Duration::from_millis(300)).await;
+        old.rename(&format!("{name}-old")).await;
+        let_pass(Duration::from_millis(300)).await;
+        let new = replaced.exact_name(&name).create().await;
+        let_pass(Duration::from_millis(300)).await;
+        new.start().await;
+        let_pass(Duration::from_millis(300)).await;
+        old.remove().await;
+        new
+    });
+    let new = none_fails_during(&drowse, "aside.test", update).await;
+    assert_eq!(site.relay.count(|request| request.is_order("start")), starts, "drowse started one");
+    assert_eq!(site.starts(&new).await, 1);
+}
+
 #[tokio::test]
 async fn row_18_what_was_replaced_in_its_sleep_is_woken_under_its_name() {
     let (site, mut app, drowse) = served("replaced").await;

@@ -83,11 +83,19 @@ fn serve(client: &UnixStream, answers: &Answers, calls: &Calls) -> std::io::Resu
             header.clear();
         }
         let path = call.split([' ', '?']).nth(1).unwrap_or_default().to_owned();
+        let service = service_asked_for(&call);
         calls.note(Call { at, line: call });
-        answers.give(client, &path)?;
+        answers.give(client, &path, service)?;
         line.clear();
     }
     Ok(())
+}
+
+/// The number of the service whose containers are asked for, as the engine's own filter has it.
+fn service_asked_for(call: &str) -> Option<usize> {
+    let (_, rest) = call.split_once("compose.service%3Dservice")?;
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
 }
 
 /// All answers, made beforehand.
@@ -111,7 +119,14 @@ impl Answers {
         self.details.get(number).map(String::as_str)
     }
 
-    fn give(&self, mut client: &UnixStream, path: &str) -> std::io::Result<()> {
+    fn give(
+        &self,
+        mut client: &UnixStream,
+        path: &str,
+        service: Option<usize>,
+    ) -> std::io::Result<()> {
+        let of_service = service.map(|number| Value::Array(vec![Container(number).listed()]));
+        let of_service = of_service.map(|list| list.to_string());
         let (status, body) = match path {
             "/events" => {
                 let head = "HTTP/1.1 200 OK\r\nApi-Version: 1.43\r\n\
@@ -119,7 +134,7 @@ impl Answers {
                 // It stays open until drowse closes it.
                 return client.write_all(head.as_bytes());
             }
-            "/containers/json" => ("200 OK", self.list.as_str()),
+            "/containers/json" => ("200 OK", of_service.as_deref().unwrap_or(&self.list)),
             "/networks" => ("200 OK", r#"[{"Name":"bridge","Driver":"bridge"}]"#),
             "/version" => ("200 OK", r#"{"Version":"24.0.0","ApiVersion":"1.43"}"#),
             "/info" => ("200 OK", r#"{"SecurityOptions":["name=seccomp,profile=builtin"]}"#),

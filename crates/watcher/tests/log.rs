@@ -121,3 +121,25 @@ async fn what_keeps_it_awake_is_told_once_for_each_holder() {
     assert_eq!(log.of("stays awake").len(), 3, "a new time of being awake");
     drop(again);
 }
+
+/// Row 48: the one who reads the log at night learns what happened, to what, and what to do.
+#[tokio::test(start_paused = true)]
+async fn a_sleeper_that_is_removed_for_good_is_an_error() {
+    let (log, _guard) = Log::listen();
+    let (engine, workload) = workload();
+    asleep(&workload).await;
+    engine.container("app").unwrap().remove();
+    let mut watch = workload.watch();
+    let gone = watch.wait_for(|snapshot| snapshot.phase == PhaseName::Gone);
+    timeout(PATIENCE, gone).await.unwrap().unwrap();
+    sleep(IDLE).await;
+    let told = log.of("ERROR");
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(
+        told[0],
+        "ERROR its container was removed while it slept, so no request can wake it: if that was a prune \
+         (`docker container prune` and `docker system prune` remove whatever does not run), make it \
+         again, as with `docker compose up -d`, and prune with `--filter label!=drowse.enable=true` from \
+         now on workload=\"app\" engine=\"home\" container=app"
+    );
+}

@@ -135,7 +135,7 @@ impl Client {
 fn stats_of(told: &ContainerStatsResponse) -> Stats {
     let mut stats = Stats::default();
     let cpu = told.cpu_stats.as_ref().and_then(|cpu| cpu.cpu_usage.as_ref()?.total_usage);
-    stats.cpu = Duration::from_nanos(cpu.unwrap_or_default());
+    stats.cpu = cpu.map(Duration::from_nanos);
     if let Some(memory) = &told.memory_stats {
         // The page cache that the kernel would give back is not what the container needs.
         let cache = memory.stats.as_ref().and_then(|stats| {

@@ -34,6 +34,11 @@ pub struct Capabilities {
     pub stats: Support,
     /// A health check of the container's own.
     pub health: Support,
+    /// The exit code of a run that ended.
+    pub exit_code: Support,
+    /// Addresses that a container got from elsewhere (DHCP), while it runs. Where this is `No`,
+    /// only fixed ones are known.
+    pub dynamic_addresses: Support,
 }
 
 impl Capabilities {
@@ -45,6 +50,8 @@ impl Capabilities {
             stop_signal: Support::Yes,
             stats: Support::Yes,
             health: Support::Yes,
+            exit_code: Support::Yes,
+            dynamic_addresses: Support::Yes,
         }
     }
 }

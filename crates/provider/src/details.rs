@@ -47,6 +47,9 @@ pub struct Details {
     pub has_health_check: bool,
     /// What replaces or restarts it when it is stopped, if anything does.
     pub owner: Option<Owner>,
+    /// On which machine of its engine it is at this moment (Proxmox: the node); `None` where an
+    /// engine is one machine.
+    pub node: Option<String>,
 }
 
 impl Details {
@@ -69,6 +72,7 @@ impl Details {
             removed_when_stopped: false,
             has_health_check: false,
             owner: None,
+            node: None,
         }
     }
 }
@@ -89,6 +93,8 @@ pub struct Summary {
     pub network_mode: NetworkMode,
     /// The names of its networks. Ordered.
     pub networks: Vec<String>,
+    /// On which machine of its engine it is: as [`Details::node`].
+    pub node: Option<String>,
 }
 
 impl Summary {
@@ -106,7 +112,15 @@ impl Summary {
             status,
             network_mode: NetworkMode::Networks,
             networks: Vec::new(),
+            node: None,
         }
+    }
+
+    /// On this machine of its engine.
+    #[must_use]
+    pub fn on_node(mut self, node: impl Into<String>) -> Self {
+        self.node = Some(node.into());
+        self
     }
 
     /// Attached to networks so, and to these.
@@ -171,12 +185,27 @@ pub struct Network {
     /// Its ways out of it: empty while it is stopped, and where there is none. On a `bridge` network
     /// they are the engine's host itself.
     pub gateways: Vec<IpAddr>,
+    /// The hardware address that its definition gives it there: six pairs of lower-case hexadecimal
+    /// digits with colons. `None` if it has none of its own.
+    pub hardware_address: Option<String>,
+    /// The addresses that its definition fixes there, also while it is stopped. They tell who it
+    /// is; what is dialled are its [`addresses`](Self::addresses).
+    pub fixed: Vec<IpAddr>,
 }
 
 impl Network {
     /// A place on the network `name`, without a way out.
     pub fn new(name: impl Into<String>, driver: Option<String>, addresses: Vec<IpAddr>) -> Self {
-        Self { name: name.into(), driver, addresses, gateways: Vec::new() }
+        let (gateways, fixed) = (Vec::new(), Vec::new());
+        Self { name: name.into(), driver, addresses, gateways, hardware_address: None, fixed }
+    }
+
+    /// With this hardware address and these fixed addresses by its definition.
+    #[must_use]
+    pub fn defined_as(mut self, hardware_address: Option<String>, fixed: Vec<IpAddr>) -> Self {
+        self.hardware_address = hardware_address;
+        self.fixed = fixed;
+        self
     }
 
     /// With these ways out of it.
@@ -271,6 +300,9 @@ pub enum Reach {
     LocalPublishedOnly,
     /// What it runs listens on this machine itself (processes): loopback, at the port it is told.
     Loopback,
+    /// On networks that this machine reaches as any other machine does (bridges of Proxmox nodes):
+    /// a container is dialled at its own address, wherever its engine is. Ports are not published.
+    Routed,
     /// On another machine, reached under this name: published ports there, never its bridge
     /// addresses, which may be a stranger's here.
     Remote(String),
@@ -280,8 +312,10 @@ pub enum Reach {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// CPU time used since its start.
-    pub cpu: Duration,
+    /// CPU time used since its start, where the engine counts it.
+    pub cpu: Option<Duration>,
+    /// How many cores' worth of CPU it uses at this moment, where the engine says so instead.
+    pub cpu_load: Option<f64>,
     /// Resident memory, in bytes.
     pub memory_bytes: u64,
     /// Bytes received since its start, over all its networks.

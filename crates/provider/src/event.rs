@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::SystemTime};
 
-use crate::{Health, Observation, RunId, Signal, Summary};
+use crate::{ContainerStatus, Health, Observation, RunId, Signal, Summary};
 
 /// One thing that happened, as the engine told it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,18 +19,27 @@ pub struct Event {
     /// The run it happened to, where that is certain. `None` means "some run": the
     /// [`WatchItem::Synced`] that follows tells what is true now.
     pub run: Option<RunId>,
+    /// What it was doing before and since, where the event was made of two reads that differ.
+    pub change: Option<(ContainerStatus, ContainerStatus)>,
 }
 
 impl Event {
     /// An event about a container, of an unknown run.
     pub fn container(actor: Actor, action: EventAction, time: SystemTime) -> Self {
-        Self { event_type: EventType::Container, actor, action, time, run: None }
+        Self { event_type: EventType::Container, actor, action, time, run: None, change: None }
     }
 
     /// The same, known to concern `run`.
     #[must_use]
     pub fn of_run(mut self, run: Option<RunId>) -> Self {
         self.run = run;
+        self
+    }
+
+    /// The same, made of two reads: what it was doing before, and what it does since.
+    #[must_use]
+    pub fn from_to(mut self, before: ContainerStatus, after: ContainerStatus) -> Self {
+        self.change = Some((before, after));
         self
     }
 }
@@ -97,6 +106,11 @@ pub enum EventAction {
     Update,
     /// It was attached to a network, or taken off one: also at each start and each end.
     Network,
+    /// It is on another machine of its engine now; the one it was on.
+    Migrate(String),
+    /// Something else began to work on it and keeps orders from it, in the engine's word; `None`:
+    /// that is over.
+    Lock(Option<String>),
     /// It is gone, and its id with it.
     Destroy,
     /// Anything else, in the engine's word.

@@ -72,6 +72,9 @@ pub enum Unusable {
     Removing,
     /// The engine failed to remove it; only another removal helps (Docker's `dead`).
     Dead,
+    /// The machine that it is on cannot be reached, so that nobody knows what it is doing. Only in
+    /// lists: a read of such a container is an error of the class `Unavailable`.
+    Unreachable,
     /// Whatever else the engine says, in its words.
     Other(String),
 }
@@ -82,6 +85,7 @@ impl fmt::Display for Unusable {
             Self::Restarting => formatter.write_str("being restarted by its engine"),
             Self::Removing => formatter.write_str("being removed"),
             Self::Dead => formatter.write_str("dead"),
+            Self::Unreachable => formatter.write_str("on a machine that cannot be reached"),
             Self::Other(reason) => formatter.write_str(reason),
         }
     }
@@ -110,14 +114,18 @@ pub struct Observation {
     pub run: Option<RunId>,
     /// Its own health check's verdict; `None` if it has no check.
     pub health: Option<Health>,
-    /// How the last run ended, as the engine reports it; `None` while alive or never started.
+    /// How the last run ended, as the engine reports it; `None` while alive or never started, and
+    /// where the engine does not tell.
     pub exit_code: Option<i64>,
+    /// What else works on the container and keeps orders from it, in the engine's word (Proxmox:
+    /// `backup`, `snapshot`, `migrate`…); `None` if nothing does, and where engines have no locks.
+    pub lock: Option<String>,
 }
 
 impl Observation {
     /// An observation of `status` in `run`, without health or exit code.
     pub fn new(status: ContainerStatus, run: Option<RunId>) -> Self {
-        Self { status, run, health: None, exit_code: None }
+        Self { status, run, health: None, exit_code: None, lock: None }
     }
 
     /// The same, with a health check's verdict.
@@ -131,6 +139,13 @@ impl Observation {
     #[must_use]
     pub fn with_exit_code(mut self, exit_code: Option<i64>) -> Self {
         self.exit_code = exit_code;
+        self
+    }
+
+    /// The same, locked by this.
+    #[must_use]
+    pub fn with_lock(mut self, lock: Option<String>) -> Self {
+        self.lock = lock;
         self
     }
 }

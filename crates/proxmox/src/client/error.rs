@@ -1,0 +1,128 @@
+//! What can go wrong with a call, and what it means.
+
+use std::{error::Error as StdError, sync::Arc, time::Duration};
+
+use drowse_provider::{Action, Error, ErrorKind};
+
+use crate::Upid;
+
+/// A failed call.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No endpoint could be reached, or the connection broke.
+    #[error("`{endpoint}` cannot be reached: {reason}")]
+    Unreachable {
+        /// The endpoint.
+        endpoint: String,
+        /// What happened and how to mend it: a lower-case fragment.
+        reason: String,
+        /// Whether the request may have arrived.
+        was_sent: bool,
+        /// What caused it.
+        #[source]
+        source: Option<Arc<dyn StdError + Send + Sync>>,
+    },
+    /// The endpoint's certificate is not the one that was pinned, or not trusted.
+    #[error("the certificate of `{endpoint}` is not trusted: {reason}")]
+    Untrusted {
+        /// The endpoint.
+        endpoint: String,
+        /// Both fingerprints and how to pin, or what else is wrong with it.
+        reason: String,
+    },
+    /// The deadline passed.
+    #[error("no answer within {after:?}")]
+    TimedOut {
+        /// How long it was waited.
+        after: Duration,
+        /// The last error that was being waited out.
+        #[source]
+        last: Option<Box<ClientError>>,
+        /// Whether the request may have arrived.
+        was_sent: bool,
+    },
+    /// The credential is not accepted (401).
+    #[error("the credential is not accepted: {message}")]
+    Unauthorized {
+        /// The API's own words.
+        message: String,
+    },
+    /// The credential lacks a right (403).
+    #[error("{message}")]
+    Forbidden {
+        /// The right that lacks, if the API said.
+        privilege: Option<String>,
+        /// Where it is needed, if the API said.
+        path: Option<String>,
+        /// The API's own words.
+        message: String,
+    },
+    /// The API refused the call.
+    #[error("{message}")]
+    Refused {
+        /// The status of the answer.
+        status: u16,
+        /// The API's own words: its `message`, else the reason phrase; with the parameters that it
+        /// names, if it names any.
+        message: String,
+    },
+    /// The node that the call is for cannot be reached from the endpoint (595, 596, 599).
+    #[error("node `{node}` cannot be reached by the cluster: {message}")]
+    NodeUnreachable {
+        /// The node.
+        node: String,
+        /// The API's own words.
+        message: String,
+        /// Whether the request may have arrived there.
+        was_sent: bool,
+    },
+    /// The answer makes no sense.
+    #[error("the answer makes no sense: {message}")]
+    Garbled {
+        /// What was wrong with it.
+        message: String,
+        /// Whether the request may have arrived.
+        was_sent: bool,
+    },
+    /// A task ended badly.
+    #[error("task {} failed: {exit}", .upid.kind())]
+    TaskFailed {
+        /// The task.
+        upid: Upid,
+        /// Its exit status, whole.
+        exit: String,
+        /// The last lines of its log.
+        log: Vec<String>,
+    },
+    /// The client was closed, before or during the call.
+    #[error("the client is closed")]
+    Closed,
+}
+
+/// What a refusal, or a task's failure, is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The node has no such container (it may be on another one).
+    NoSuchContainer,
+    /// It does not run.
+    NotRunning,
+    /// It runs already.
+    AlreadyRunning,
+    /// Something else works on it: `backup`, `snapshot`… or `config` for the configuration's lock.
+    Locked {
+        /// The lock's name.
+        by: String,
+    },
+    /// The cluster has lost its quorum.
+    NoQuorum,
+    /// There is no such node, or its name is not resolved.
+    NoSuchNode,
+    /// It did not end within the time that it was given.
+    DidNotStop,
+    /// Somebody ended the task.
+    Interrupted,
+    /// Anything else.
+    Other,
+}

@@ -32,6 +32,8 @@ const STOP_SIGNAL: ApiVersion = ApiVersion { major: 1, minor: 42 };
 const ABOUT_MAX: usize = 1024 * 1024;
 /// How long is waited for what an engine says of itself.
 const ABOUT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long it is believed that an engine says nothing of itself.
+const SILENT_FOR: Duration = Duration::from_mins(1);
 /// How long it is believed that the networks may not be read.
 const FORBIDDEN_FOR: Duration = Duration::from_mins(1);
 
@@ -59,13 +61,15 @@ pub(crate) struct Facts {
     is_podman: AtomicBool,
     /// `None` inside: it may not be read.
     host: OnceCell<Option<Host>>,
+    /// When it was asked for that last and answered nothing in time.
+    silent_at: Mutex<Option<Instant>>,
     networks: Mutex<Networks>,
 }
 
 const NOT_ASKED: u32 = 0;
 const NOT_TOLD: u32 = 1;
 
-/// What is learnt of the machine that a local engine runs on.
+/// What is learnt of the machine that an engine runs on.
 struct Host {
     name: String,
     /// Whether container addresses mean the same here as to the engine.
@@ -167,10 +171,14 @@ impl Facts {
         if is_ours { Reach::Local } else { Reach::LocalPublishedOnly }
     }
 
-    /// What a local engine's machine calls itself, as far as is known.
+    /// What its machine calls itself, as far as is known.
     pub(crate) fn machine(&self) -> Option<&str> {
         let host = self.host.get()?.as_ref()?;
         (!host.name.is_empty()).then_some(host.name.as_str())
+    }
+
+    fn silent_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.silent_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn networks(&self) -> MutexGuard<'_, Networks> {
@@ -238,28 +246,39 @@ impl Client {
         }
     }
 
-    /// Learns once whether container addresses mean the same here as to the engine: not if it is
-    /// rootless, nor if the port of ours at which it answers is forwarded to another machine. That
-    /// it may not be asked is an answer; that it does not answer is none, and the next caller asks
-    /// again.
+    /// Learns once what the engine's machine calls itself, and whether container addresses mean the
+    /// same here as to the engine: not if it is rootless, nor if the port of ours at which it answers
+    /// is forwarded to another machine. That it may not be asked is an answer; that it does not answer
+    /// is none, and the next caller asks again: after a minute, if it was waited for.
     pub(crate) async fn learn_reach(&self, deadline: Deadline) {
-        let host = self.transport.host();
-        if host.as_deref().is_some_and(|host| !is_this_machine(host)) {
-            return;
-        }
         // Reads wait for it, and an engine is known to hang on this call alone.
         let deadline = Deadline::after(deadline.remaining().min(ABOUT_TIMEOUT));
         let call = Call::about_engine(Action::Connect, deadline);
-        let ask = async || match self.read::<Info>(call, "/info", ABOUT_MAX).await {
-            Ok(info) => {
-                let is_rootless = info.rootless
-                    || info.security_options.iter().any(|option| option == "name=rootless");
-                let is_here =
-                    host.is_none() || info.name.as_bytes() == uname().nodename().to_bytes();
-                Ok(Some(Host { name: info.name, is_ours: is_here && !is_rootless }))
+        let ask = async || {
+            // Whoever waited for another one's question need not wait again.
+            if self.facts.silent_at().is_some_and(|at| at.elapsed() < SILENT_FOR) {
+                return Err(());
             }
-            Err(error) if error.is_outcome_unknown() => Err(()),
-            Err(_) => Ok(None),
+            match self.read::<Info>(call, "/info", ABOUT_MAX).await {
+                Ok(info) => {
+                    // An alias of ssh is known for what it is once it was dialled.
+                    let host = self.transport.host();
+                    let is_rootless = info.rootless
+                        || info.security_options.iter().any(|option| option == "name=rootless");
+                    let is_here = host.as_deref().is_none_or(|host| {
+                        is_this_machine(host)
+                            && info.name.as_bytes() == uname().nodename().to_bytes()
+                    });
+                    Ok(Some(Host { name: info.name, is_ours: is_here && !is_rootless }))
+                }
+                Err(error) if error.is_outcome_unknown() => {
+                    if matches!(error.kind(), ErrorKind::Timeout { .. }) {
+                        *self.facts.silent_at() = Some(Instant::now());
+                    }
+                    Err(())
+                }
+                Err(_) => Ok(None),
+            }
         };
         _ = self.facts.host.get_or_try_init(ask).await;
     }

@@ -1,7 +1,7 @@
 //! What happens to containers: one connection for events, shared by any number of watches.
 //!
 //! [`link`] holds the connection, [`hub`] is the one task that drives everything while anything is
-//! watched, [`registry`] is what the watches and that task share, and [`mailbox`] is what one
+//! watched, [`registry`] is what the watches and that task share, and a [`Mailbox`] is what one
 //! consumer has still to read. Events are hints: after each one that matters the hub reads the
 //! container, and that is what is told as true.
 
@@ -9,7 +9,6 @@ mod event;
 mod hub;
 mod lines;
 mod link;
-mod mailbox;
 mod registry;
 
 use std::{
@@ -18,10 +17,12 @@ use std::{
     task::{Context, Poll},
 };
 
-use drowse_provider::{EngineItem, Error, WatchItem};
+use drowse_provider::{
+    EngineItem, Error, WatchItem,
+    mailbox::{Mail, Mailbox},
+};
 use futures::Stream;
 
-use self::mailbox::{Mail, Mailbox};
 pub(crate) use self::{
     hub::{OVERTAKEN_ON_PODMAN, SETTLING},
     registry::{Registry, summary_of},

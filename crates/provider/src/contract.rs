@@ -43,9 +43,11 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Behaviour {
-    /// Runs for ever. Ends with code 0 at TERM. Handles HUP and goes on.
+    /// Runs for ever. Ends with code 0 at TERM, or at what its engine stops it with. Handles HUP and
+    /// goes on.
     Serves,
-    /// Runs for ever. Ignores TERM; ends with code 0 at INT. Handles HUP and goes on.
+    /// Runs for ever. Ignores TERM, or what its engine stops it with; ends with code 0 at INT. Handles
+    /// HUP and goes on.
     IgnoresTerm,
     /// Ends by itself with this code as soon as it is started.
     Exits(u8),

@@ -95,6 +95,8 @@ pub struct Summary {
     pub networks: Vec<String>,
     /// On which machine of its engine it is: as [`Details::node`].
     pub node: Option<String>,
+    /// What owns it, where a list tells: as [`Details::owner`].
+    pub owner: Option<Owner>,
 }
 
 impl Summary {
@@ -113,6 +115,7 @@ impl Summary {
             network_mode: NetworkMode::Networks,
             networks: Vec::new(),
             node: None,
+            owner: None,
         }
     }
 
@@ -120,6 +123,13 @@ impl Summary {
     #[must_use]
     pub fn on_node(mut self, node: impl Into<String>) -> Self {
         self.node = Some(node.into());
+        self
+    }
+
+    /// Owned by this, or by nobody.
+    #[must_use]
+    pub fn owned_by(mut self, owner: Option<Owner>) -> Self {
+        self.owner = owner;
         self
     }
 

@@ -32,7 +32,7 @@ pub enum Change {
 
 #[derive(Clone, Debug)]
 enum Told {
-    Event { event: Event, change: Change },
+    Event { event: Box<Event>, change: Change },
     Resync,
     Failed(ErrorKind),
 }
@@ -53,7 +53,7 @@ impl Default for Feed {
 impl Feed {
     /// Tells of an event, and of what is true since.
     pub fn tell(&self, event: Event, change: Change) {
-        self.send(Told::Event { event, change });
+        self.send(Told::Event { event: Box::new(event), change });
     }
 
     /// Makes each watch read the truth afresh.
@@ -230,7 +230,7 @@ impl<S: Source, K: Kind> Listener<S, K> {
             }
             match self.told.as_mut()?.recv().await {
                 Ok(Told::Event { event, change }) => {
-                    let items = self.kind.translate(event, change);
+                    let items = self.kind.translate(*event, change);
                     self.pending.extend(items.into_iter().map(Ok));
                 }
                 Ok(Told::Failed(kind)) => {

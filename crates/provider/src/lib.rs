@@ -18,6 +18,7 @@ mod details;
 mod error;
 mod event;
 pub mod feed;
+pub mod mailbox;
 mod options;
 mod provider;
 mod signal;

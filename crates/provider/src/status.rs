@@ -75,6 +75,8 @@ pub enum Unusable {
     /// The machine that it is on cannot be reached, so that nobody knows what it is doing. Only in
     /// lists: a read of such a container is an error of the class `Unavailable`.
     Unreachable,
+    /// It is a template, from which others are made: it never runs.
+    Template,
     /// Whatever else the engine says, in its words.
     Other(String),
 }
@@ -86,6 +88,7 @@ impl fmt::Display for Unusable {
             Self::Removing => formatter.write_str("being removed"),
             Self::Dead => formatter.write_str("dead"),
             Self::Unreachable => formatter.write_str("on a machine that cannot be reached"),
+            Self::Template => formatter.write_str("a template, which is never started"),
             Self::Other(reason) => formatter.write_str(reason),
         }
     }

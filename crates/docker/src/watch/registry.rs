@@ -9,16 +9,13 @@ use std::{
 
 use drowse_provider::{
     EngineItem, Error, Event, EventAction, Observation, Reference, RunId, Summary, WatchItem,
-    compose,
+    compose, mailbox::Mailbox,
 };
 use tokio::sync::Notify;
 
 pub(super) use self::watched::After;
 use self::watched::{Reading, Verdict, Watched, Word};
-use super::{
-    event::{changes_state, implied_stop},
-    mailbox::Mailbox,
-};
+use super::event::{changes_state, implied_stop};
 use crate::{
     client::member,
     details::network_mode_of,

@@ -1,5 +1,10 @@
 //! Engines that cannot be reached, and what is said of it.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use drowse_docker::{DockerEngine, DockerOptions};
 use drowse_provider::{Engine, Error, ErrorKind, Reach};
 
@@ -87,20 +92,38 @@ async fn a_remote_engine_is_reached_under_its_name() {
     assert_eq!(engine.reach(), Reach::Remote("nas".to_owned()));
 }
 
-/// One answer to each question, as an engine on the machine `name` gives it at a port of ours.
-async fn forwarded_from(name: &str) -> DockerEngine {
+/// One answer to each question, as an engine on the machine `name` gives it at a port of `host`, which
+/// leads to us.
+async fn answering(host: &str, name: &str) -> DockerEngine {
+    answering_about_itself(host, Some(name)).await.0
+}
+
+/// The same; `None`: it never says anything of itself. Also how often it was asked to.
+async fn answering_about_itself(
+    host: &str,
+    name: Option<&str>,
+) -> (DockerEngine, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("tcp://{}", listener.local_addr().unwrap());
-    let info = format!(r#"{{"Name":"{name}","SecurityOptions":["name=seccomp"]}}"#);
+    let url = format!("tcp://{host}:{}", listener.local_addr().unwrap().port());
+    let info =
+        name.map(|name| format!(r#"{{"Name":"{name}","SecurityOptions":["name=seccomp"]}}"#));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let info = info.clone();
+            let (info, count) = (info.clone(), count.clone());
             tokio::spawn(async move {
                 let mut head = vec![0; 4_096];
                 let length = stream.read(&mut head).await.unwrap();
                 let asked = String::from_utf8_lossy(&head[..length]).into_owned();
                 let body = match asked.split(' ').nth(1) {
-                    Some(path) if path.ends_with("/info") => info.as_str(),
+                    Some(path) if path.ends_with("/info") => {
+                        count.fetch_add(1, Ordering::Relaxed);
+                        match &info {
+                            Some(info) => info.as_str(),
+                            None => std::future::pending().await,
+                        }
+                    }
                     Some(path) if path.ends_with("/version") => r#"{"ApiVersion":"1.41"}"#,
                     _ => "[]",
                 };
@@ -114,12 +137,31 @@ async fn forwarded_from(name: &str) -> DockerEngine {
     });
     let engine = DockerEngine::connect("home", &url, DockerOptions::new()).unwrap();
     engine.list(patience()).await.unwrap();
-    engine
+    (engine, asked)
 }
 
 #[tokio::test]
 async fn row_42_a_port_of_ours_that_leads_to_another_machine_is_not_this_machine() {
-    assert_eq!(forwarded_from("nas").await.reach(), Reach::LocalPublishedOnly);
+    assert_eq!(answering("127.0.0.1", "nas").await.reach(), Reach::LocalPublishedOnly);
     let here = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
-    assert_eq!(forwarded_from(here.trim()).await.reach(), Reach::Local);
+    assert_eq!(answering("127.0.0.1", here.trim()).await.reach(), Reach::Local);
+}
+
+/// A socket proxy looks like another machine, and may be on this one.
+#[tokio::test]
+async fn what_is_reached_like_another_machine_tells_its_machines_name_too() {
+    // No address as it is mostly written, and so nobody's that is known.
+    let engine = answering("127.1", "docker-host").await;
+    assert_eq!(engine.reach(), Reach::Remote("127.1".to_owned()));
+    assert_eq!(engine.machine().as_deref(), Some("docker-host"));
+}
+
+#[tokio::test]
+async fn an_engine_that_says_nothing_of_itself_is_not_waited_for_with_each_list() {
+    let (engine, asked) = answering_about_itself("127.1", None).await;
+    for _ in 0..3 {
+        engine.list(patience()).await.unwrap();
+    }
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!(engine.reach(), Reach::Remote("127.1".to_owned()));
 }

@@ -117,6 +117,9 @@ pub(super) async fn kill_of_running(fixture: &dyn Fixture) {
     let subject = Subject::running(fixture, Behaviour::IgnoresTerm).await;
     let outcome = ok("kill", subject.provider.kill(Signal::KILL, patience()).await);
     assert!(matches!(outcome, KillOutcome::Exited(_)), "KILL waits for the end: {outcome:?}");
+    if !fixture.engine().capabilities().exit_code.is_supported() {
+        assert_eq!(outcome, KillOutcome::Exited(None), "no exit code is made up");
+    }
     subject.assert_status(&STOPPED).await;
 }
 
@@ -314,6 +317,9 @@ pub(super) async fn read_of_stopped(fixture: &dyn Fixture) {
     assert_eq!(ok("status", subject.provider.status(patience()).await), STOPPED);
     let details = subject.details().await;
     assert_eq!(details.observation.status, STOPPED);
+    if !fixture.engine().capabilities().exit_code.is_supported() {
+        assert_eq!(details.observation.exit_code, None, "no exit code is made up");
+    }
     let addresses: usize = details.networks.iter().map(|network| network.addresses.len()).sum();
     assert_eq!(addresses, 0, "what is stopped has no address: {details:?}");
 }

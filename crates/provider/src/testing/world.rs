@@ -141,8 +141,11 @@ impl World {
         let line = |Container { details, .. }: &Container| {
             let status = details.observation.status.clone();
             let networks = details.networks.iter().map(|network| network.name.clone()).collect();
-            Summary::new(&details.id, &details.name, details.labels.clone(), status)
+            let mut line = Summary::new(&details.id, &details.name, details.labels.clone(), status)
                 .with_networks(details.network_mode.clone(), networks)
+                .owned_by(details.owner.clone());
+            line.node.clone_from(&details.node);
+            line
         };
         self.containers.values().map(line).collect()
     }

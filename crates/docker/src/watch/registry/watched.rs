@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use drowse_provider::{NetworkMode, Observation, RunId, WatchItem};
+use drowse_provider::{NetworkMode, Observation, RunId, WatchItem, mailbox::Mailbox};
 
 use crate::{
     details::network_mode_of,
     state::{Fingerprint, span_of, status_of},
-    watch::mailbox::Mailbox,
     wire::{Inspected, Listed},
 };
 

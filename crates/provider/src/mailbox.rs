@@ -1,4 +1,7 @@
-//! What one consumer has still to read.
+//! What one consumer of a watch has still to read.
+//!
+//! Not needed to use the contract; here for whoever writes an engine that reads its state from
+//! elsewhere. One reader of the engine tells any number of mailboxes and waits for none of them.
 
 use std::{
     collections::VecDeque,
@@ -6,16 +9,18 @@ use std::{
     task::{Poll, Waker},
 };
 
-use drowse_provider::Error;
+use crate::Error;
 
 /// The bounded buffer between the engine's reader and one watch. Nothing ever waits for the
 /// consumer: when the buffer is full it is emptied, and the consumer gets a fresh snapshot as soon
 /// as it reads again.
-pub(crate) struct Mailbox<T> {
+#[derive(Debug)]
+pub struct Mailbox<T> {
     capacity: usize,
     inner: Mutex<Inner<T>>,
 }
 
+#[derive(Debug)]
 struct Inner<T> {
     items: VecDeque<Result<T, Error>>,
     standing: Standing,
@@ -24,7 +29,7 @@ struct Inner<T> {
 }
 
 /// What the consumer knows.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     /// All that was told so far: hints make sense to it.
     InStep,
@@ -35,16 +40,19 @@ enum Standing {
 }
 
 /// What a consumer finds.
-pub(crate) enum Mail<T> {
+#[derive(Debug)]
+pub enum Mail<T> {
+    /// The next item.
     Item(Result<T, Error>),
+    /// Nothing comes any more.
     End,
     /// Nothing, and it needs a snapshot that nobody has asked for yet.
     AskForSnapshot,
 }
 
 impl<T> Mailbox<T> {
-    /// An empty one, for a consumer that awaits its first snapshot.
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// An empty one for at most so many items, for a consumer that awaits its first snapshot.
+    pub fn new(capacity: usize) -> Self {
         Self {
             capacity,
             inner: Mutex::new(Inner {
@@ -57,7 +65,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Tells a hint, if the consumer knows what it is about.
-    pub(crate) fn hint(&self, item: T) {
+    pub fn hint(&self, item: T) {
         let mut inner = self.inner();
         if inner.standing == Standing::InStep {
             self.put(&mut inner, Ok(item));
@@ -65,7 +73,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Tells a snapshot: to a consumer that awaits one, and with `to_all` to one in step as well.
-    pub(crate) fn snapshot(&self, item: T, to_all: bool) {
+    pub fn snapshot(&self, item: T, to_all: bool) {
         let mut inner = self.inner();
         let is_wanted = match inner.standing {
             Standing::InStep => to_all,
@@ -80,7 +88,7 @@ impl<T> Mailbox<T> {
     }
 
     /// Tells an error. Whatever comes after it begins with a snapshot.
-    pub(crate) fn fail(&self, error: Error) {
+    pub fn fail(&self, error: Error) {
         let mut inner = self.inner();
         self.put(&mut inner, Err(error));
         if inner.standing == Standing::InStep {
@@ -89,13 +97,14 @@ impl<T> Mailbox<T> {
     }
 
     /// Nothing comes any more; what is there can still be read.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         let mut inner = self.inner();
         inner.has_ended = true;
         inner.wake();
     }
 
-    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Mail<T>> {
+    /// What there is to read. Wakes `waker` when there is something again.
+    pub fn poll(&self, waker: &Waker) -> Poll<Mail<T>> {
         let mut inner = self.inner();
         if let Some(item) = inner.items.pop_front() {
             return Poll::Ready(Mail::Item(item));

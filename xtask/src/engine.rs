@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::podman::{self, User};
-use crate::{cargo, dockerd, sandbox, scratch, terminal};
+use crate::{cargo, dockerd, fakepve, sandbox, scratch, terminal};
 
 /// How long an engine may take until it answers. Usually up to 8 seconds.
 const START_DEADLINE: Duration = Duration::from_mins(1);
@@ -26,6 +26,8 @@ const LOG_TAIL: usize = 40;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     Dockerd,
+    /// Which the tests start themselves, as often as they need it.
+    Fakepve,
     /// Of root.
     Podman,
     /// Of a user who is not root.
@@ -34,11 +36,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, the most needed one first.
-    pub(crate) const ALL: [Self; 3] = [Self::Dockerd, Self::Podman, Self::RootlessPodman];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Dockerd, Self::Fakepve, Self::Podman, Self::RootlessPodman];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Dockerd => "dockerd",
+            Self::Fakepve => "fakepve",
             Self::Podman => "podman",
             Self::RootlessPodman => "rootless-podman",
         }
@@ -48,6 +52,7 @@ impl Kind {
     pub(crate) fn marker(self) -> &'static str {
         match self {
             Self::Dockerd => "on_dockerd::",
+            Self::Fakepve => "on_fakepve::",
             Self::Podman => "on_podman::",
             Self::RootlessPodman => "on_rootless_podman::",
         }
@@ -57,6 +62,7 @@ impl Kind {
     pub(crate) fn tools(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Self::Dockerd => dockerd::TOOLS,
+            Self::Fakepve => fakepve::TOOLS,
             Self::Podman => podman::TOOLS,
             Self::RootlessPodman => podman::ROOTLESS_TOOLS,
         }
@@ -77,13 +83,14 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// Begins to start it.
-    pub(crate) fn spawn(kind: Kind, scratch: &Path) -> anyhow::Result<Self> {
+    /// Begins to start it; `None` if it is not to be started here.
+    pub(crate) fn spawn(kind: Kind, scratch: &Path) -> anyhow::Result<Option<Self>> {
         let name = kind.name();
         let log = scratch.join(format!("{name}.log"));
         let folder = scratch.join(name);
         fs::create_dir(&folder)?;
         let mut command = match kind {
+            Kind::Fakepve => return Ok(None),
             Kind::Dockerd => dockerd::command(&folder, SOCKET, &scratch::cgroup_name(scratch))?,
             Kind::Podman => podman::command(User::Root, &folder, SOCKET)?,
             Kind::RootlessPodman => podman::command(User::Daemon, &folder, SOCKET)?,
@@ -95,7 +102,7 @@ impl Engine {
             .stderr(output)
             .spawn()
             .with_context(|| format!("starting {name}"))?;
-        Ok(Self { kind, socket: folder.join(SOCKET), folder, log, process })
+        Ok(Some(Self { kind, socket: folder.join(SOCKET), folder, log, process }))
     }
 
     pub(crate) fn kind(&self) -> Kind {

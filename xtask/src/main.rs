@@ -7,6 +7,7 @@ mod ci;
 mod dependencies;
 mod dockerd;
 mod engine;
+mod fakepve;
 mod podman;
 mod sandbox;
 mod scratch;
@@ -34,7 +35,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every test, beside a private dockerd and private Podmans.
+    /// Run every test, beside a private dockerd, private Podmans and stand-ins for Proxmox.
     ///
     /// Installs what is missing where it can (Debian, as root). Where an engine cannot be had it
     /// says why, and skips the tests that need it; with `CI=true` anything skipped is a failure. The
@@ -56,7 +57,8 @@ enum Command {
     /// command. Inside, `DROWSE_TEST_DOCKER` and `DOCKER_HOST` are dockerd's URL,
     /// `DROWSE_TEST_DOCKER_TLS` that of its port with TLS, with the files for it in
     /// `DROWSE_TEST_TLS`, `DROWSE_TEST_PODMAN` is that of root's Podman,
-    /// `DROWSE_TEST_ROOTLESS_PODMAN` that of another user's, `DROWSE_TESTAPP` the path of the test
+    /// `DROWSE_TEST_ROOTLESS_PODMAN` that of another user's, `DROWSE_TEST_FAKEPVE` the Python that
+    /// has fakepve, `DROWSE_TESTAPP` the path of the test
     /// application (in the engines: the image `drowse-testapp:1`), `DROWSE_TEST_TMP` a folder that
     /// is removed afterwards. The working directory stays; the exit code is the command's.
     WithEngines {
@@ -121,7 +123,9 @@ fn with_engines(words: &[OsString]) -> anyhow::Result<ExitCode> {
     let mut command = process::Command::new(program);
     command.args(arguments);
     let mut engines = setup::engines()?;
+    let fakepve = fakepve::Preparation::begin_if_among(&engines);
     testapp::build()?;
+    fakepve.finish(&mut engines);
     loop {
         let sandbox = sandbox::Sandbox::open(&engines)?;
         match sandbox.run(&command, sandbox::Output::Inherit, None) {

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::bail;
 
 use crate::engine::Kind;
-use crate::{cargo, terminal};
+use crate::{cargo, fakepve, terminal};
 
 /// Where tools of the administrator lie. Not on every root's search path.
 const ADMIN_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -76,6 +76,9 @@ pub(crate) fn has_tool(name: &str) -> bool {
 fn missing_packages(engines: &[Kind]) -> Vec<&'static str> {
     let tools = engines.iter().flat_map(|kind| kind.tools());
     let missing = tools.filter(|(tool, _)| !has_tool(tool)).map(|(_, package)| *package);
+    // It is no program that could be looked for.
+    let venv = engines.contains(&Kind::Fakepve) && fakepve::lacks_venv();
+    let missing = missing.chain(venv.then_some(fakepve::VENV_PACKAGE));
     missing.collect::<BTreeSet<_>>().into_iter().collect()
 }
 

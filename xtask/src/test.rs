@@ -10,7 +10,7 @@ use clap::Args;
 use crate::engine::Kind;
 use crate::sandbox::{self, Ended, Interruption, Output, Sandbox};
 use crate::summary::Summary;
-use crate::{cargo, setup, terminal, testapp};
+use crate::{cargo, fakepve, setup, terminal, testapp};
 
 /// How many tests run at once, unless `RUST_TEST_THREADS` says: more than there are cores, since most
 /// of them wait for an engine most of the time.
@@ -49,7 +49,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
             Vec::new()
         })
     };
+    let fakepve = fakepve::Preparation::begin_if_among(&engines);
     build()?;
+    fakepve.finish(&mut engines);
     let mut summary = Summary::default();
     let ended = loop {
         match run_beside(&engines, options, &mut summary) {

@@ -15,7 +15,7 @@ use rustix::termios::tcsetpgrp;
 
 use super::started_marker;
 use crate::engine::{Engine, Kind};
-use crate::{cargo, dockerd, engine, testapp};
+use crate::{cargo, dockerd, engine, fakepve, testapp};
 
 /// Process 1: buries every orphan, and ends with its only own child.
 ///
@@ -59,18 +59,20 @@ pub(crate) fn main(
     let testapp = testapp::path()?;
     let archive = engine::archive_of_testapp(&testapp, scratch)?;
     // All at once: each takes some seconds.
-    let started = engines.iter().map(|kind| Engine::spawn(*kind, scratch));
-    let mut engines = started.collect::<anyhow::Result<Vec<_>>>()?;
-    for engine in &mut engines {
+    let started = engines.iter().filter_map(|kind| Engine::spawn(*kind, scratch).transpose());
+    let mut started = started.collect::<anyhow::Result<Vec<_>>>()?;
+    for engine in &mut started {
         engine.wait()?;
         engine.import_testapp(&archive)?;
     }
 
+    let stand_in = engines.contains(&Kind::Fakepve).then(fakepve::interpreter).transpose()?;
     let (program, arguments) = command.split_first().context("no command")?;
     std::fs::write(started_marker(scratch), "")?;
     let mut command = Command::new(program)
         .args(arguments)
-        .envs(engines.iter().flat_map(variables))
+        .envs(started.iter().flat_map(variables))
+        .envs(stand_in.map(|interpreter| ("DROWSE_TEST_FAKEPVE", interpreter)))
         .env_remove("DOCKER_CONTEXT")
         .env_remove("DOCKER_TLS_VERIFY")
         .env("DROWSE_TESTAPP", testapp)
@@ -96,6 +98,8 @@ fn variables(engine: &Engine) -> Vec<(&'static str, String)> {
                 ("DROWSE_TEST_TLS", certificates.display().to_string()),
             ]
         }
+        // Nothing that is started here.
+        Kind::Fakepve => Vec::new(),
         Kind::Podman => vec![("DROWSE_TEST_PODMAN", engine.url())],
         Kind::RootlessPodman => vec![("DROWSE_TEST_ROOTLESS_PODMAN", engine.url())],
     }

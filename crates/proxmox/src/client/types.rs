@@ -103,6 +103,8 @@ pub struct ContainerConfig {
     pub starts_at_boot: bool,
     /// Whether it is a template.
     pub is_template: bool,
+    /// How long its shutdown may take before it is killed: `down=` of its start-up options.
+    pub stop_timeout: Option<Duration>,
     /// Its network interfaces by their number: 0 is `net0`.
     pub networks: BTreeMap<u32, NetworkInterface>,
 }

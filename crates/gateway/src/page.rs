@@ -53,7 +53,7 @@ pub(crate) fn of_error(workload: &Workload, error: &WakeError) -> Response<Respo
         name: workload.name(),
         phase: "",
         words: problem.reason.title(),
-        detail: &error.to_string(),
+        detail: &problem::words_of(error),
         elapsed: Duration::ZERO,
         retry_after: Some(problem.retry_after.unwrap_or(Duration::from_secs(30))),
     }
@@ -62,6 +62,9 @@ pub(crate) fn of_error(workload: &Workload, error: &WakeError) -> Response<Respo
 
 /// What a workload is doing, for the one who waits for it.
 pub(crate) fn words(snapshot: &Snapshot) -> &'static str {
+    if snapshot.lacks_right {
+        return Reason::NotPermitted.title();
+    }
     if snapshot.engine_lost_since.is_some() && snapshot.phase != PhaseName::Ready {
         return "Its engine cannot be reached at present";
     }
@@ -78,8 +81,15 @@ pub(crate) fn words(snapshot: &Snapshot) -> &'static str {
     }
 }
 
-/// Why: the last thing that its attempts met, else how it came to its state.
+/// Why: the last thing that its attempts met, else how it came to its state. Of what is ready there is
+/// nothing to explain; why it cannot be put to sleep is its user's business.
 pub(crate) fn detail(snapshot: &Snapshot) -> String {
+    if snapshot.phase == PhaseName::Ready {
+        return String::new();
+    }
+    if snapshot.lacks_right {
+        return problem::LACKS_RIGHT.to_owned();
+    }
     snapshot.last_error.clone().unwrap_or_else(|| snapshot.reason.clone())
 }
 

@@ -34,6 +34,7 @@ pub(crate) enum Reason {
     StartFailed,
     Timeout,
     EngineUnavailable,
+    NotPermitted,
     Locked,
     Asleep,
     NotManaged,
@@ -56,6 +57,9 @@ impl Reason {
             Self::Timeout => (StatusCode::GATEWAY_TIMEOUT, "Not ready in time", "timeout"),
             Self::EngineUnavailable => {
                 (StatusCode::SERVICE_UNAVAILABLE, "Engine out of reach", "engine-unavailable")
+            }
+            Self::NotPermitted => {
+                (StatusCode::SERVICE_UNAVAILABLE, "drowse lacks a right", "not-permitted")
             }
             Self::Locked => (StatusCode::SERVICE_UNAVAILABLE, "Container locked", "locked"),
             Self::Asleep => (StatusCode::SERVICE_UNAVAILABLE, "Asleep", "asleep"),
@@ -149,9 +153,20 @@ pub(crate) fn own(
     response
 }
 
+/// What strangers are told of a right that drowse lacks: which, and where, is its user's business.
+pub(crate) const LACKS_RIGHT: &str = "drowse lacks a right on its engine; its log says which";
+
+/// What the one who asked is told of a refused lease.
+pub(crate) fn words_of(error: &WakeError) -> String {
+    match error {
+        WakeError::NotPermitted { .. } => LACKS_RIGHT.to_owned(),
+        error => error.to_string(),
+    }
+}
+
 /// The problem that a refused lease is for the one who asked.
 pub(crate) fn of_wake(workload: &str, error: &WakeError) -> Problem {
-    let detail = format!("{workload}: {error}");
+    let detail = format!("{workload}: {}", words_of(error));
     match error {
         WakeError::NotFound => Problem::new(Reason::NotFound, detail),
         WakeError::Failed { retry_after, .. } => {
@@ -162,6 +177,9 @@ pub(crate) fn of_wake(workload: &str, error: &WakeError) -> Problem {
         }
         WakeError::EngineUnavailable { retry_after, .. } => {
             Problem::new(Reason::EngineUnavailable, detail).retry_after(*retry_after)
+        }
+        WakeError::NotPermitted { retry_after, .. } => {
+            Problem::new(Reason::NotPermitted, detail).retry_after(*retry_after)
         }
         WakeError::Locked { retry_after, .. } => {
             Problem::new(Reason::Locked, detail).retry_after(*retry_after)

@@ -60,7 +60,13 @@ impl Readiness for HttpReadiness {
         let upstream =
             self.chooser.choose(details).map_err(|none| NotReady::new(none.to_string()))?;
         let Some(target) = upstream.target else {
-            return Err(NotReady::new("its address is not known yet"));
+            let reason = format!("no address yet ({})", upstream.why);
+            return Err(NotReady::new(reason).without_address());
+        };
+        // Nobody answers there: perhaps it has another address by now.
+        let nobody = |reason: String| {
+            let not_ready = NotReady::new(reason);
+            if upstream.may_change { not_ready.at_passing_address() } else { not_ready }
         };
         let host = match &self.host {
             Some(host) => host.clone(),
@@ -82,19 +88,23 @@ impl Readiness for HttpReadiness {
         let stream = timeout(attempt.answer_timeout(), connecting)
             .await
             .unwrap_or_else(|elapsed| Err(elapsed.into()))
-            .map_err(|error| NotReady::new(format!("{target}: {error}")))?;
+            .map_err(|error| nobody(format!("{target}: {error}")))?;
         let answer = timeout(attempt.answer_timeout(), ask(TokioIo::new(stream), request));
         match answer.await {
             Ok(Ok(status)) if status.is_server_error() => {
                 Err(NotReady::new(format!("{target}: answers {status}")))
             }
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(NotReady::new(format!("{target}: {}", last(&error)))),
+            Ok(Err(error)) => Err(nobody(format!("{target}: {}", last(&error)))),
             Err(_) => {
                 let waited = attempt.answer_timeout();
-                Err(NotReady::new(format!("{target}: no answer within {waited:?}")))
+                Err(nobody(format!("{target}: no answer within {waited:?}")))
             }
         }
+    }
+
+    fn is_at_passing_address(&self) -> bool {
+        self.chooser.is_at_passing_address()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod inside;
 mod refusal;
+mod routed;
 mod vantage;
 
 use std::{
@@ -10,7 +11,9 @@ use std::{
     sync::Arc,
 };
 
-use drowse_provider::{Details, Engine, Network, NetworkMode, PublishedPort, Reach, Transport};
+use drowse_provider::{
+    Capabilities, Details, Engine, Network, NetworkMode, PublishedPort, Reach, Transport,
+};
 
 pub use refusal::NoUpstream;
 pub use vantage::{SharedNetwork, Standpoint, Vantage};
@@ -80,7 +83,14 @@ impl Chooser {
     /// # Errors
     /// [`NoUpstream`]: see [`choose`].
     pub fn choose(&self, details: &Details) -> Result<Upstream, NoUpstream> {
-        choose(details, &self.engine.reach(), &self.standpoint.vantage(), &self.policy)
+        let (reach, capabilities) = (self.engine.reach(), self.engine.capabilities());
+        choose(details, &reach, &capabilities, &self.standpoint.vantage(), &self.policy)
+    }
+
+    /// Whether it is dialled at an address of its own on a network where any machine may have that
+    /// address next.
+    pub(crate) fn is_at_passing_address(&self) -> bool {
+        self.policy.address.is_none() && self.engine.reach() == Reach::Routed
     }
 }
 
@@ -92,6 +102,9 @@ pub struct Upstream {
     pub target: Option<Target>,
     /// Why this one, in words: a lower-case fragment for `check`.
     pub why: String,
+    /// Whether the container may have another address later in the same run: one that is not fixed
+    /// by its definition (DHCP, IPv6's own), and may come after others.
+    pub may_change: bool,
 }
 
 /// What is dialled.
@@ -115,7 +128,8 @@ impl fmt::Display for Target {
 /// Where the bytes for a container go. Pure: no I/O, no trying.
 ///
 /// In this order: the policy's address; loopback, for what listens on this machine itself; the
-/// container's address on a network that can be dialled from here; the host, for containers on the
+/// container's own address on a network that is routed; its address on a network that can be dialled
+/// from here; the host, for containers on the
 /// host's network; the published port. Which networks can be dialled depends on the vantage: those
 /// that drowse's own container is on, whatever their kind, or from the host of a local rootful
 /// engine the `bridge` networks. Never a bridge address of a remote or rootless engine: it exists on
@@ -130,6 +144,7 @@ impl fmt::Display for Target {
 pub fn choose(
     details: &Details,
     reach: &Reach,
+    capabilities: &Capabilities,
     vantage: &Vantage,
     policy: &UpstreamPolicy,
 ) -> Result<Upstream, NoUpstream> {
@@ -143,6 +158,7 @@ pub fn choose(
     }
     let subject = Subject::of(details, port, policy.network.as_deref())?;
     match (vantage, reach) {
+        (_, Reach::Routed) => routed::choose(&subject, &capabilities.dynamic_addresses),
         (Vantage::Inside(shared), _) => inside::choose(&subject, reach, shared),
         // What its host publishes is the same from anywhere.
         (Vantage::Host, _) | (Vantage::Apart, Reach::Remote(_)) => from_the_host(&subject, reach),
@@ -180,7 +196,7 @@ impl<'a> Subject<'a> {
             (mode, _) => (mode, &details.networks, &details.published, "its address".to_owned()),
         };
         match mode {
-            NetworkMode::None => return Err(NoUpstream::NoNetwork),
+            NetworkMode::None => return Err(NoUpstream::NetworkModeNone),
             NetworkMode::Container(other) => return Err(NoUpstream::OthersNetwork(other.clone())),
             _ => {}
         }
@@ -211,6 +227,7 @@ impl<'a> Subject<'a> {
             (None, Some(first)) if !self.is_alive => Some(Upstream {
                 target: None,
                 why: format!("{whose} on the {kind} `{}`, once it runs", first.name),
+                may_change: false,
             }),
             _ => None,
         }
@@ -233,7 +250,9 @@ impl<'a> Subject<'a> {
         let why = format!("its published port {}", self.port);
         match binding.host_port {
             Some(host_port) => chosen(target(host_port), why),
-            None => Upstream { target: None, why: format!("{why}, once it runs") },
+            None => {
+                Upstream { target: None, why: format!("{why}, once it runs"), may_change: false }
+            }
         }
     }
 }
@@ -253,7 +272,7 @@ fn from_the_host(subject: &Subject<'_>, reach: &Reach) -> Result<Upstream, NoUps
 }
 
 fn chosen(target: Target, why: String) -> Upstream {
-    Upstream { target: Some(target), why }
+    Upstream { target: Some(target), why, may_change: false }
 }
 
 fn named(host: &str, port: u16) -> Target {

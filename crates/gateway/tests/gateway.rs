@@ -24,6 +24,8 @@ mod messages;
 mod page;
 #[path = "gateway/proxies.rs"]
 mod proxies;
+#[path = "gateway/routed.rs"]
+mod routed;
 #[path = "gateway/routing.rs"]
 mod routing;
 #[path = "gateway/shutdown.rs"]

@@ -15,6 +15,7 @@ mod answers;
 mod failures;
 mod idle;
 mod io;
+mod locks;
 mod moment;
 mod orders;
 mod probing;
@@ -28,7 +29,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use drowse_provider::{ContainerStatus, Details, Error, Observation, RunId, Unusable};
 
-use crate::{PhaseName, Policy, ReadyRun, shared::Shared};
+use crate::{PhaseName, Policy, ReadyRun, readiness::Missing, shared::Shared};
 
 use failures::Failures;
 pub(crate) use io::{AskId, Effect, EffectId, Input, Order, Transition};
@@ -48,7 +49,8 @@ pub(crate) struct Core {
     /// What is believed is in doubt: a read begun from now on settles it.
     stale: bool,
     read: Retry,
-    /// When a state that the engine will leave by itself is looked at again.
+    /// When what will change by itself is looked at again: a state that the engine will leave, a
+    /// lock that keeps a start from it, an address that is not there yet.
     recheck_at: Option<Moment>,
     lost: Option<Lost>,
 
@@ -102,6 +104,14 @@ impl Belief {
         }
     }
 
+    /// What else works on it and keeps orders from it.
+    fn lock(&self) -> Option<&str> {
+        match self {
+            Self::Seen(details) => details.observation.lock.as_deref(),
+            Self::Unread | Self::Absent => None,
+        }
+    }
+
     fn is_running(&self) -> bool {
         self.status() == Some(&ContainerStatus::Running)
     }
@@ -141,6 +151,11 @@ impl Retry {
     fn succeeded(&mut self) {
         *self = Self::new();
     }
+
+    /// Somebody is there for whom it is to be tried soon.
+    fn try_within(&mut self, now: Moment, pause: Duration) {
+        self.not_before = self.not_before.min(now + pause);
+    }
 }
 
 #[derive(Debug)]
@@ -174,10 +189,22 @@ enum OrderState {
 #[derive(Debug)]
 struct Wake {
     wanted: bool,
-    /// When the first start order of this wake was given.
+    /// When the first start order of this wake was given that no lock turned away.
     ordered_at: Option<Moment>,
+    /// When a stop that was in its way had come to nothing.
+    free_since: Moment,
     retry: Retry,
-    locked: Option<(Moment, String)>,
+    /// What keeps its start from the container. Behind a lock the wake goes on, whoever waits.
+    locked: Option<Lock>,
+}
+
+/// Something else that works on the container, as a wake meets it.
+#[derive(Debug)]
+struct Lock {
+    by: Box<str>,
+    /// When the start was ordered that met it, or when it was met without one; with nobody left from
+    /// then on, when the next who waits came.
+    since: Moment,
 }
 
 #[derive(Debug)]
@@ -190,6 +217,8 @@ struct Sleep {
     due: bool,
     /// At the last look its idle time was over, and leases kept it awake.
     is_held: bool,
+    /// As it was since then, and a lock kept it awake.
+    is_locked: bool,
 }
 
 /// What others did with the container.
@@ -221,6 +250,12 @@ struct Probing {
     /// When this run was first seen, or ordered.
     since: Moment,
     last: Option<String>,
+    /// What the last probe missed in the details that it was given.
+    missing: Missing,
+    /// Since it was last ready nothing has spoken against it but its own upstream.
+    only_refused: bool,
+    /// It is dialled at addresses that may be a stranger's once it has lost them.
+    is_at_passing_address: bool,
 }
 
 #[derive(Debug)]
@@ -246,13 +281,20 @@ impl Core {
             recheck_at: None,
             lost: None,
             order: None,
-            wake: Wake { wanted: false, ordered_at: None, retry: Retry::new(), locked: None },
+            wake: Wake {
+                wanted: false,
+                ordered_at: None,
+                free_since: now,
+                retry: Retry::new(),
+                locked: None,
+            },
             sleep: Sleep {
                 check_at: now,
                 adopted_at: None,
                 retry: Retry::new(),
                 due: false,
                 is_held: false,
+                is_locked: false,
             },
             failures: Failures::default(),
             outside: Outside::default(),
@@ -266,6 +308,9 @@ impl Core {
                 passed_at: now,
                 since: now,
                 last: None,
+                missing: Missing::Nothing,
+                only_refused: false,
+                is_at_passing_address: false,
             },
             waiters: Waiters::default(),
             sleepers: BTreeMap::new(),
@@ -275,6 +320,14 @@ impl Core {
             reason: "its engine has not been read yet".to_owned(),
             last_wake_took: None,
         }
+    }
+
+    /// The same, of a workload that is dialled as [`Readiness::is_at_passing_address`] says.
+    ///
+    /// [`Readiness::is_at_passing_address`]: crate::Readiness::is_at_passing_address
+    pub(crate) fn at_passing_address(mut self, is_at_passing_address: bool) -> Self {
+        self.probing.is_at_passing_address = is_at_passing_address;
+        self
     }
 
     /// Takes an input and returns what is to be done, in this order.
@@ -307,11 +360,13 @@ impl Core {
     fn advance(&mut self, now: Moment) {
         self.answer_expired(now);
         self.read_if_due(now);
+        self.refuse_without_permission();
         if self.truth_is_known() {
             match self.belief.status().cloned() {
                 None => self.advance_absent(now),
                 Some(ContainerStatus::Running) => {
                     self.probe_if_due(now);
+                    self.read_what_is_missing(now);
                     self.consider_sleep(now);
                 }
                 Some(ContainerStatus::Stopped | ContainerStatus::Paused) => {
@@ -328,6 +383,8 @@ impl Core {
                 }
                 Some(status) => self.refuse_unusable(&status),
             }
+        } else if self.answers_for_itself() {
+            self.probe_if_due(now);
         }
         self.tell_change(now);
     }
@@ -401,7 +458,7 @@ impl Core {
             self.sleepers.values().map(|sleeper| sleeper.deadline).min(),
             (self.stale && self.may_read()).then_some(self.read.not_before),
             self.recheck_at,
-            (running && self.proven.is_none() && self.probing.in_flight.is_none())
+            ((running || self.answers_for_itself()) && self.may_probe())
                 .then(|| self.next_probe_at()),
             (running && self.reading.is_none()).then_some(self.sleep.check_at),
             (known && self.wake.wanted && self.lost.is_none() && blocked.is_none())
@@ -443,6 +500,11 @@ impl Core {
 
     pub(crate) fn lost_since(&self) -> Option<Moment> {
         self.lost.as_ref().map(|lost| lost.since)
+    }
+
+    /// Whether its engine is lost only in so far as it refuses to tell of this container.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.lost.as_ref().is_some_and(|lost| failures::is_of_permission(&lost.error))
     }
 
     pub(crate) fn waiting(&self) -> usize {

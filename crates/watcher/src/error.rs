@@ -45,8 +45,18 @@ pub enum WakeError {
         #[source]
         source: drowse_provider::Error,
     },
+    /// The engine does not let drowse see or start it. Whatever is ready serves on; the next attempt
+    /// after the rights are there again succeeds.
+    #[error("{}", source.kind())]
+    NotPermitted {
+        /// When to try again.
+        retry_after: Duration,
+        /// What was refused: it names the right, where the engine tells.
+        #[source]
+        source: drowse_provider::Error,
+    },
     /// Something else holds the container; the wake goes on when that is done.
-    #[error("locked by {by}")]
+    #[error("locked: {by}")]
     Locked {
         /// Who holds it.
         by: String,

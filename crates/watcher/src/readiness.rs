@@ -19,6 +19,13 @@ pub trait Readiness: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`NotReady`]: whatever the reason, it means "not yet".
     async fn probe(&self, details: &Details, attempt: Attempt) -> Result<(), NotReady>;
+
+    /// Whether what answered is found by an address of the container's own that anybody on its
+    /// network may have next. Then a run that loses one is proven anew before it serves on. Asked
+    /// once; `false` unless an implementation says otherwise.
+    fn is_at_passing_address(&self) -> bool {
+        false
+    }
 }
 
 /// What one attempt may take.
@@ -53,12 +60,41 @@ impl Attempt {
 #[error("{reason}")]
 pub struct NotReady {
     reason: String,
+    missing: Missing,
+}
+
+/// What an attempt missed in the details that it was given, so that they are read anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Missing {
+    #[default]
+    Nothing,
+    Address,
+    OtherAddress,
 }
 
 impl NotReady {
     /// Not ready, for this reason.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into() }
+        Self { reason: reason.into(), missing: Missing::Nothing }
+    }
+
+    /// The run has no address yet (DHCP): the details are read anew until there is one, every 300 ms
+    /// at first and every 5 s at last while somebody waits, and no attempt is made meanwhile.
+    #[must_use]
+    pub fn without_address(self) -> Self {
+        Self { missing: Missing::Address, ..self }
+    }
+
+    /// The run may get another address than the one at which it did not answer (it has none that is
+    /// fixed: IPv6 is there before DHCP, for example): attempts go on, and the details are read anew
+    /// every few seconds.
+    #[must_use]
+    pub fn at_passing_address(self) -> Self {
+        Self { missing: Missing::OtherAddress, ..self }
+    }
+
+    pub(crate) fn missing(&self) -> Missing {
+        self.missing
     }
 }
 

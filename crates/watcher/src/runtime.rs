@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
-use drowse_provider::{Action, Deadline, Details, Error, ErrorKind, Provider, Signal, Watch};
+use drowse_provider::{
+    Action, ContainerStatus, Deadline, Details, Error, ErrorKind, Observation, Provider, Signal,
+    Unusable, Watch, WatchItem,
+};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -20,6 +23,7 @@ use crate::{
     WakeError,
     core::{AskId, Core, Effect, EffectId, Input, Moment, Order, Transition},
     shared::Shared,
+    slots::OrderSlot,
 };
 
 /// How long a read may take.
@@ -98,7 +102,7 @@ pub(crate) struct Runtime {
 /// What came of an effect. A slot that a read waited for lives until the end of the step.
 struct Done {
     input: Input,
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<OrderSlot>,
 }
 
 /// One life of the loop: from an empty core to a close or a panic.
@@ -109,7 +113,7 @@ struct Life {
     orders_in_flight: usize,
     asks: HashMap<AskId, LeaseRequest>,
     sleeps: HashMap<AskId, oneshot::Sender<Result<(), SleepError>>>,
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<OrderSlot>,
     /// Who was told to keep it awake, since its idle time was last over.
     told_holders: Vec<String>,
 }
@@ -151,7 +155,8 @@ impl Runtime {
         let now = self.now();
         // Boxed: it would be part of this future, and of the one that ends it, in each workload.
         let mut life = Box::new(Life {
-            core: Core::new(Arc::clone(&self.shared), self.policy.clone(), now),
+            core: Core::new(Arc::clone(&self.shared), self.policy.clone(), now)
+                .at_passing_address(self.readiness.is_at_passing_address()),
             watch: self.provider.watch(),
             running: FuturesUnordered::new(),
             orders_in_flight: 0,
@@ -176,7 +181,14 @@ impl Runtime {
                 item = life.watch.next(), if watch_is_open => {
                     watch_is_open = item.is_some();
                     // Ended: bound to an id and removed, or its engine was closed. Reads tell which.
-                    Input::Watched(item.unwrap_or_else(|| Err(self.watch_ended())))
+                    let item = item.unwrap_or_else(|| Err(self.watch_ended()));
+                    Input::Watched(item.and_then(|item| match item {
+                        WatchItem::Synced(observation) => {
+                            known(&*self.provider, Action::Watch, &observation)?;
+                            Ok(WatchItem::Synced(observation))
+                        }
+                        other => Ok(other),
+                    }))
                 }
                 ids = withdrawn.take() => withdraw(&mut life, ids),
                 command = self.commands.recv() => match command {
@@ -286,6 +298,8 @@ impl Runtime {
             Effect::Changed(transition) => self.log_change(&transition),
             Effect::LostAsleep => self.log_lost_asleep(),
             Effect::StaysAwake { anew } => self.log_stays_awake(life, anew),
+            Effect::StaysAwakeLocked { by } => self.log_stays_awake_locked(&by),
+            Effect::WakeWaitsForLock { by } => self.log_wake_waits(&by),
             Effect::Trouble { what, error, next_attempt } => {
                 self.log_trouble(what, &error, next_attempt);
             }
@@ -297,7 +311,7 @@ impl Runtime {
         id: EffectId,
         order: Order,
         within: Duration,
-        slot: Option<OwnedSemaphorePermit>,
+        slot: Option<OrderSlot>,
     ) -> BoxFuture<'static, Done> {
         let provider = Arc::clone(&self.provider);
         let slots = self.slots.clone();
@@ -307,7 +321,10 @@ impl Runtime {
             let queued = Instant::now();
             let slot = match slot {
                 Some(slot) => Some(slot),
-                None => closing.run_until_cancelled(slots.acquire()).await.flatten(),
+                None if order.is_start() => {
+                    closing.run_until_cancelled(slots.for_a_start()).await.flatten()
+                }
+                None => closing.run_until_cancelled(slots.for_a_sleep()).await.flatten(),
             };
             if slot.is_none() {
                 let closed = Error::new(provider.engine(), action(&order), ErrorKind::Closed);
@@ -349,8 +366,13 @@ impl Runtime {
         let provider = Arc::clone(&self.provider);
         let slots = self.slots.clone();
         async move {
-            let slot = if with_slot { slots.acquire().await } else { None };
+            let slot = if with_slot { slots.for_a_sleep().await } else { None };
             let mut result = provider.inspect(Deadline::after(READ_WITHIN)).await;
+            if let Ok(details) = &result
+                && let Err(unknown) = known(&*provider, Action::Inspect, &details.observation)
+            {
+                result = Err(unknown);
+            }
             if let Ok(details) = &mut result {
                 // Most of the memory of a workload that sleeps, and nobody needs them here.
                 details.labels.clear();
@@ -454,6 +476,26 @@ impl Runtime {
         );
     }
 
+    fn log_stays_awake_locked(&self, by: &str) {
+        tracing::info!(
+            workload = self.name,
+            engine = self.provider.engine(),
+            container = %self.provider.reference(),
+            locked_by = by,
+            "stays awake: its idle time is over, and it is locked; it sleeps when the lock is gone",
+        );
+    }
+
+    fn log_wake_waits(&self, by: &str) {
+        tracing::info!(
+            workload = self.name,
+            engine = self.provider.engine(),
+            container = %self.provider.reference(),
+            locked_by = by,
+            "cannot be woken yet: it is locked; it is woken when the lock is gone",
+        );
+    }
+
     fn publish(&self, core: &Core) {
         let snapshot = Snapshot {
             phase: core.phase(),
@@ -461,8 +503,10 @@ impl Runtime {
             reason: core.reason().to_owned(),
             run: core.run().cloned(),
             engine_lost_since: core.lost_since().map(|at| self.instant(at)),
+            is_forbidden: core.is_forbidden(),
             waiting: core.waiting(),
             last_error: core.last_error(),
+            lacks_right: core.lacks_right(),
             last_wake_took: core.last_wake_took(),
             next_idle_check: core.next_idle_check().map(|at| self.instant(at)),
         };
@@ -494,6 +538,17 @@ impl Runtime {
     }
 }
 
+/// Of a container on a machine that cannot be reached nobody knows what it is doing: that it runs is
+/// as likely as before, and it must not be taken for stopped.
+fn known(provider: &dyn Provider, action: Action, observation: &Observation) -> Result<(), Error> {
+    if observation.status != ContainerStatus::Error(Unusable::Unreachable) {
+        return Ok(());
+    }
+    let reason = format!("it is {}", Unusable::Unreachable);
+    Err(Error::new(provider.engine(), action, ErrorKind::Unavailable { reason })
+        .with_container(provider.reference().to_string()))
+}
+
 fn withdraw(life: &mut Life, ids: Vec<AskId>) -> Input {
     for id in &ids {
         life.asks.remove(id);
@@ -508,13 +563,6 @@ fn action(order: &Order) -> Action {
         Order::Stop(_) => Action::Stop,
         Order::Pause => Action::Pause,
         Order::Kill => Action::Kill,
-    }
-}
-
-impl OrderSlots {
-    /// A slot; `None` never happens while the semaphore is open, and it is never closed.
-    async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).acquire_owned().await.ok()
     }
 }
 

@@ -63,10 +63,15 @@ pub struct Snapshot {
     pub run: Option<RunId>,
     /// Since when its engine has been out of reach, if it is.
     pub engine_lost_since: Option<Instant>,
+    /// Whether that is for want of a right: it answers, and refuses to tell of this container.
+    pub is_forbidden: bool,
     /// How many requests wait for it to wake.
     pub waiting: usize,
     /// What the last attempt to use it met, while it is not ready.
     pub last_error: Option<String>,
+    /// It cannot be used since drowse lacks a right on its engine, or its credential is not accepted.
+    /// `reason` and `last_error` may name the right, and where it lacks: nothing for strangers.
+    pub lacks_right: bool,
     /// How long the last wake took, from the start order to ready.
     pub last_wake_took: Option<Duration>,
     /// When it will be looked at for idleness next.

@@ -11,37 +11,20 @@ use std::{
 
 use drowse_provider::{Deadline, Provider};
 use tokio::{
-    sync::{Notify, Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Holder, Lease, LeaseKind, PhaseName, Policy, Readiness, ReadyRun, SleepError, Snapshot,
-    WakeError,
+    Holder, Lease, LeaseKind, OrderSlots, PhaseName, Policy, Readiness, ReadyRun, SleepError,
+    Snapshot, WakeError,
     core::AskId,
     lease::HolderSlot,
     runtime::{Ask, Command, LeaseRequest, Runtime, SleepNow, Withdrawn},
     shared::Shared,
 };
-
-/// A bound on the orders that one engine is given at a time; shared by its workloads, fair.
-#[derive(Clone, Debug)]
-pub struct OrderSlots(pub(crate) Arc<Semaphore>);
-
-impl OrderSlots {
-    /// At most `orders` at a time (4 is a good number for one machine).
-    pub fn new(orders: usize) -> Self {
-        Self(Arc::new(Semaphore::new(orders.max(1))))
-    }
-}
-
-impl Default for OrderSlots {
-    fn default() -> Self {
-        Self::new(4)
-    }
-}
 
 /// What a workload is made of.
 #[derive(Debug)]
@@ -144,8 +127,10 @@ impl Workload {
             reason: "its engine has not been read yet".to_owned(),
             run: None,
             engine_lost_since: None,
+            is_forbidden: false,
             waiting: 0,
             last_error: None,
+            lacks_right: false,
             last_wake_took: None,
             next_idle_check: None,
         });

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use drowse_provider::{Deadline, Engine, Reference, testing::ScriptedEngine};
+use drowse_provider::{
+    Action, Deadline, Engine, ErrorKind, Reference,
+    testing::{ScriptedEngine, Step},
+};
 use drowse_watcher::{
     Lease, LeaseKind, PhaseName, Policy, ReadyWhenRunning, Workload, WorkloadSpec,
 };
@@ -120,6 +123,29 @@ async fn what_keeps_it_awake_is_told_once_for_each_holder() {
     sleep(IDLE * 4).await;
     assert_eq!(log.of("stays awake").len(), 3, "a new time of being awake");
     drop(again);
+}
+
+/// Row 24: why nobody is served, and that nothing needs to be done about it.
+#[tokio::test(start_paused = true)]
+async fn a_wake_that_waits_for_a_lock_is_a_line() {
+    let (log, _guard) = Log::listen();
+    let (engine, workload) = workload();
+    asleep(&workload).await;
+    let app = engine.container("app").unwrap();
+    app.set_details(|details| details.observation.lock = Some("backup".to_owned()));
+    app.always(Action::Start, Step::refuse(ErrorKind::Locked { by: "backup".to_owned() }));
+    let holder = workload.holder("route");
+    for _ in 0..3 {
+        let asked = workload.lease(&holder, LeaseKind::Active, Deadline::after(PATIENCE));
+        asked.await.expect_err("locked");
+    }
+    let told = log.of("locked_by");
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert_eq!(
+        told[0],
+        "INFO cannot be woken yet: it is locked; it is woken when the lock is gone workload=\"app\" \
+         engine=\"home\" container=app locked_by=\"backup\""
+    );
 }
 
 /// Row 48: the one who reads the log at night learns what happened, to what, and what to do.

@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use drowse_provider::{
-    Action, ContainerStatus, Deadline, Details, Engine, ErrorKind, Reference, Signal,
+    Action, ContainerStatus, Deadline, Details, Engine, ErrorKind, Reference, Signal, Unusable,
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{
@@ -321,6 +321,38 @@ async fn an_engine_is_given_no_more_orders_at_a_time_than_it_has_slots() {
     assert!(began.elapsed() < Duration::from_secs(40));
 }
 
+/// As at a Proxmox cluster, where a stop may take a minute.
+#[tokio::test(start_paused = true)]
+async fn slow_stops_leave_slots_for_starts() {
+    let engine = ScriptedEngine::new("home");
+    let slots = OrderSlots::new(4);
+    let workloads: Vec<Workload> = (0..8)
+        .map(|number| {
+            let name = format!("app-{number}");
+            let app = engine.add(&name);
+            app.always(Action::Stop, Step::ok().late_by(Duration::from_mins(1)));
+            let provider = engine.provider(&Reference::Name(name.clone())).unwrap();
+            let readiness = Arc::new(ReadyWhenRunning);
+            let spec = WorkloadSpec::new(name, provider, readiness, Policy::new(IDLE));
+            Workload::spawn(spec.with_slots(slots.clone()))
+        })
+        .collect();
+    let lease = async |workload: &Workload| {
+        let holder = workload.holder("test");
+        workload.lease(&holder, LeaseKind::Active, Deadline::after(PATIENCE)).await.unwrap()
+    };
+    let (sleeper, others) = workloads.split_last().unwrap();
+    for workload in others {
+        drop(lease(workload).await);
+    }
+    // All fall idle at once.
+    let stopping = engine.container("app-0").unwrap();
+    timeout(PATIENCE, stopping.called(Action::Stop, 1)).await.unwrap();
+    let began = tokio::time::Instant::now();
+    drop(lease(sleeper).await);
+    assert!(began.elapsed() < Duration::from_secs(10), "it waited for the others' stops");
+}
+
 #[derive(Debug, Default)]
 struct PanicsOnce {
     panicked: AtomicBool,
@@ -437,4 +469,100 @@ async fn an_idle_time_without_end_never_sleeps() {
     tokio::time::sleep(Duration::from_hours(10_000)).await;
     assert_eq!(home.app.calls(Action::Stop), 0);
     assert_eq!(home.workload.snapshot().phase, PhaseName::Ready);
+}
+
+/// Row 49, of an engine that is only asked now and then: nobody tells of the death.
+#[tokio::test(start_paused = true)]
+async fn row_49_what_died_unseen_is_started_again_for_the_request_that_finds_out() {
+    let home = Home::new();
+    let lease = home.lease().await.unwrap();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    home.engine.break_events();
+    home.app.crash(137);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(home.workload.snapshot().phase, PhaseName::Ready, "nobody knows");
+    // Its upstream refused, and nothing was sent: the gateway says so, and asks anew.
+    home.workload.upstream_failed(&lease.run());
+    drop(lease);
+    let mut watch = home.workload.watch();
+    watch.wait_for(|snapshot| snapshot.phase != PhaseName::Ready).await.unwrap();
+    let lease = home.lease().await.unwrap();
+    assert_eq!(lease.run().run, home.app.observation().run, "another run");
+    assert_eq!(home.app.calls(Action::Start), 2);
+}
+
+/// As an engine of several machines tells it in its lists.
+fn out_of_reach(home: &Home) {
+    let unreachable = ContainerStatus::Error(Unusable::Unreachable);
+    home.app.set_details(|details| details.observation.status = unreachable);
+    home.engine.resync();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_a_machine_out_of_reach_is_not_taken_for_stopped() {
+    let home = Home::new();
+    drop(home.lease().await.unwrap());
+    out_of_reach(&home);
+    tokio::time::sleep(IDLE * 4).await;
+    assert_eq!(home.workload.snapshot().phase, PhaseName::Ready);
+    assert!(home.workload.snapshot().engine_lost_since.is_some());
+    assert!(home.lease().await.is_ok(), "served on");
+    assert_eq!((home.app.calls(Action::Start), home.app.calls(Action::Stop)), (1, 0));
+
+    let home = Home::new();
+    home.until(PhaseName::Asleep).await;
+    out_of_reach(&home);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let holder = home.workload.holder("route test");
+    let asked =
+        home.workload.lease(&holder, LeaseKind::Active, Deadline::after(Duration::from_secs(30)));
+    assert!(matches!(asked.await, Err(WakeError::EngineUnavailable { .. })));
+    assert_eq!(home.app.calls(Action::Start), 0);
+}
+
+/// Something else holds the container, as a read shows it.
+fn locked(home: &Home, by: Option<&str>) {
+    let lock = by.map(str::to_owned);
+    home.app.set_details(|details| details.observation.lock = lock);
+    let refused = Step::refuse(ErrorKind::Locked { by: by.unwrap_or_default().to_owned() });
+    let step = if by.is_some() { refused } else { Step::ok() };
+    home.app.always(Action::Start, step.clone());
+    home.app.always(Action::Stop, step);
+}
+
+/// Rows 24 and 45.
+#[tokio::test(start_paused = true)]
+async fn an_hour_long_backup_holds_nobody_up_and_orders_nothing() {
+    const HOUR: u64 = 60;
+    // While it is ready, and its idle time ends.
+    let home = Home::new();
+    drop(home.lease().await.unwrap());
+    locked(&home, Some("backup"));
+    let reads = home.app.calls(Action::Inspect);
+    for _ in 0..HOUR {
+        tokio::time::sleep(Duration::from_mins(1)).await;
+        let holder = home.workload.holder("route test");
+        assert!(home.workload.try_lease(&holder, LeaseKind::Passive).is_some(), "it would wait");
+    }
+    assert_eq!(home.app.calls(Action::Stop), 0);
+    assert!(home.app.calls(Action::Inspect) - reads < 60, "one look a minute");
+    locked(&home, None);
+    home.engine.resync();
+    home.until(PhaseName::Asleep).await;
+
+    // While it sleeps.
+    locked(&home, Some("backup"));
+    let (starts, reads) = (home.app.calls(Action::Start), home.app.calls(Action::Inspect));
+    for _ in 0..HOUR {
+        let began = tokio::time::Instant::now();
+        let refused = home.lease().await.unwrap_err();
+        assert!(matches!(&refused, WakeError::Locked { by, .. } if by == "backup"), "{refused}");
+        assert!(began.elapsed() <= Duration::from_secs(17), "{:?}", began.elapsed());
+        tokio::time::sleep(Duration::from_secs(45)).await;
+    }
+    assert!(home.app.calls(Action::Start) - starts <= 1, "one met the lock, and then it was known");
+    assert!(home.app.calls(Action::Inspect) - reads < 60 * 12);
+    locked(&home, None);
+    home.engine.resync();
+    home.until(PhaseName::Ready).await;
 }

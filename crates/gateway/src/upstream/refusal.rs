@@ -12,8 +12,24 @@ pub enum NoUpstream {
     #[error("it exposes several TCP ports ({}): add `port` with one of them", numbers(.0))]
     SeveralPorts(Vec<u16>),
     /// It has no network.
-    #[error("it has no network (mode `none`): attach it to one, or add `address`")]
+    #[error("it has no network: attach it to one, or add `address`")]
     NoNetwork,
+    /// It was given none on purpose (`network_mode: none`).
+    #[error("it has no network (mode `none`): attach it to one, or add `address`")]
+    NetworkModeNone,
+    /// It is dialled at its own address only; that one is not fixed, and its engine tells no others.
+    #[error(
+        "port {port} cannot be reached: its address on `{network}` is not known ({why}); add \
+         `address`, or fix one in its configuration"
+    )]
+    NoFixedAddress {
+        /// The container's port.
+        port: u16,
+        /// The network on which it is dialled.
+        network: String,
+        /// Why its engine does not tell.
+        why: String,
+    },
     /// It lives in the network of another container, which cannot be read.
     #[error(
         "it lives in the network of container `{0}`, which cannot be read: is it gone? Add \

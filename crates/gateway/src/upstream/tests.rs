@@ -5,6 +5,12 @@ use drowse_provider::{ContainerStatus, NetworkHolder, Observation, Port, RunId};
 use super::*;
 
 mod inside;
+mod routed;
+
+/// What an engine can do that can do everything.
+fn all() -> Capabilities {
+    Capabilities::all()
+}
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -37,7 +43,7 @@ fn with_mode(mode: NetworkMode) -> Details {
 }
 
 fn at(details: &Details, reach: &Reach) -> Result<Option<String>, NoUpstream> {
-    choose(details, reach, &Vantage::Host, &UpstreamPolicy::new())
+    choose(details, reach, &all(), &Vantage::Host, &UpstreamPolicy::new())
         .map(|upstream| upstream.target.map(|target| target.to_string()))
 }
 
@@ -120,7 +126,10 @@ fn the_hosts_network_is_loopback_for_local_engines() {
 #[test]
 fn no_network_and_another_containers_network_say_what_to_add() {
     let error = at(&with_mode(NetworkMode::None), &Reach::Local).unwrap_err();
-    assert_eq!(error, NoUpstream::NoNetwork);
+    insta::assert_snapshot!(
+        error,
+        @"it has no network (mode `none`): attach it to one, or add `address`"
+    );
     let details = with_mode(NetworkMode::Container("vpn".into()));
     let error = at(&details, &Reach::Local).unwrap_err();
     assert!(error.to_string().contains("`vpn`") && error.to_string().contains("address"));
@@ -137,7 +146,8 @@ fn in_network_of(mut holder: Details) -> Details {
 #[test]
 fn what_lives_in_anothers_network_is_dialled_as_that_one_is() {
     let mut details = in_network_of(on("bridge", &["172.18.0.5"]));
-    let upstream = choose(&details, &Reach::Local, &Vantage::Host, &UpstreamPolicy::new()).unwrap();
+    let upstream =
+        choose(&details, &Reach::Local, &all(), &Vantage::Host, &UpstreamPolicy::new()).unwrap();
     assert_eq!(upstream.target.unwrap().to_string(), "172.18.0.5:80");
     assert_eq!(
         upstream.why,
@@ -153,7 +163,7 @@ fn what_lives_in_anothers_network_is_dialled_as_that_one_is() {
     let details = in_network_of(with_mode(NetworkMode::Host));
     assert_eq!(at(&details, &Reach::Local), Ok(Some("127.0.0.1:80".into())));
     let details = in_network_of(with_mode(NetworkMode::None));
-    assert_eq!(at(&details, &Reach::Local), Err(NoUpstream::NoNetwork));
+    assert_eq!(at(&details, &Reach::Local), Err(NoUpstream::NetworkModeNone));
 }
 
 #[test]
@@ -162,7 +172,7 @@ fn of_several_networks_the_named_one_is_used() {
     details.networks.push(Network::new("other", Some("bridge".into()), vec![ip("172.19.0.5")]));
     let named = |name: &str| {
         let policy = UpstreamPolicy::new().on_network(name);
-        choose(&details, &Reach::Local, &Vantage::Host, &policy)
+        choose(&details, &Reach::Local, &all(), &Vantage::Host, &policy)
             .map(|upstream| upstream.target.unwrap().to_string())
     };
     assert_eq!(named("net").unwrap(), "172.18.0.5:80");
@@ -177,7 +187,7 @@ fn of_several_networks_the_named_one_is_used() {
 fn from_a_container_that_the_engine_does_not_know_only_remote_engines_are_reached() {
     let details = publish(on("bridge", &["172.18.0.5"]), "0.0.0.0", Some(8080));
     let apart = |reach: &Reach| {
-        choose(&details, reach, &Vantage::Apart, &UpstreamPolicy::new())
+        choose(&details, reach, &all(), &Vantage::Apart, &UpstreamPolicy::new())
             .map(|upstream| upstream.target.unwrap().to_string())
     };
     assert_eq!(apart(&remote()), Ok("nas.lan:8080".to_owned()));
@@ -193,7 +203,7 @@ fn the_routes_own_address_wins() {
         [("10.0.0.7", "10.0.0.7:80"), ("::1", "[::1]:80"), ("app.lan", "app.lan:80")]
     {
         let policy = UpstreamPolicy::new().with_address(address);
-        let upstream = choose(&details, &Reach::Local, &Vantage::Host, &policy).unwrap();
+        let upstream = choose(&details, &Reach::Local, &all(), &Vantage::Host, &policy).unwrap();
         assert_eq!(upstream.target.unwrap().to_string(), expected);
     }
 }
@@ -215,7 +225,7 @@ fn a_port_that_is_not_given_must_be_the_only_one() {
     assert_eq!(error, NoUpstream::SeveralPorts(vec![80, 443]));
     assert!(error.to_string().contains("80, 443"));
     let policy = UpstreamPolicy::new().with_port(443);
-    let upstream = choose(&details, &Reach::Local, &Vantage::Host, &policy).unwrap();
+    let upstream = choose(&details, &Reach::Local, &all(), &Vantage::Host, &policy).unwrap();
     assert_eq!(upstream.target.unwrap().to_string(), "172.18.0.5:443");
 }
 
@@ -223,7 +233,8 @@ fn a_port_that_is_not_given_must_be_the_only_one() {
 fn a_stopped_container_has_a_choice_and_no_target() {
     let mut details = on("bridge", &[]);
     details.observation.status = ContainerStatus::Stopped;
-    let upstream = choose(&details, &Reach::Local, &Vantage::Host, &UpstreamPolicy::new()).unwrap();
+    let upstream =
+        choose(&details, &Reach::Local, &all(), &Vantage::Host, &UpstreamPolicy::new()).unwrap();
     assert_eq!(upstream.target, None);
     assert!(upstream.why.contains("`net`"), "{}", upstream.why);
 

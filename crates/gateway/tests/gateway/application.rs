@@ -59,8 +59,16 @@ impl Drop for Application {
 
 impl Application {
     pub(crate) fn start() -> Self {
-        let socket = tokio::net::TcpSocket::new_v4().unwrap();
-        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self::start_at("127.0.0.1:0".parse().unwrap())
+    }
+
+    pub(crate) fn start_at(address: SocketAddr) -> Self {
+        let socket = match address {
+            SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4().unwrap(),
+            SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6().unwrap(),
+        };
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(address).unwrap();
         let listener = socket.listen(4096).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State {

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use drowse_gateway::PassiveRule;
-use drowse_provider::{Action, ErrorKind, testing::Step};
+use drowse_provider::{Action, Deadline, ErrorKind, testing::Step};
 use drowse_watcher::PhaseName;
 use futures::future::join_all;
 use tokio::task::JoinSet;
@@ -158,6 +158,43 @@ async fn an_engine_out_of_reach_is_503_with_retry_after() {
     let answer = site.get("/").await;
     answer.is_problem(503, "engine-unavailable");
     assert!(!answer.header("retry-after").is_empty());
+}
+
+/// Rows 29 and 46: a stranger learns that its user has something to mend, and nothing to use.
+#[tokio::test]
+async fn which_right_lacks_is_told_to_no_stranger() {
+    let forbidden = || ErrorKind::Forbidden {
+        privilege: Some("VM.PowerMgmt".to_owned()),
+        path: Some("/vms/201".to_owned()),
+    };
+    let site = Site::asleep().await;
+    site.container.always(Action::Start, Step::refuse(forbidden()));
+    let told = "drowse lacks a right on its engine; its log says which";
+    for kind in ["cors", "navigate"] {
+        let answer = site.get_with("/", &[("sec-fetch-mode", kind), ("accept", "text/html")]).await;
+        assert_eq!(answer.status, 503, "{answer:?}");
+        assert!(answer.body.contains(told), "{answer:?}");
+        let state = site.get("/.well-known/drowse/ready").await;
+        assert!(state.body.contains(told), "{state:?}");
+        for secret in ["VM.PowerMgmt", "/vms/201"] {
+            assert!(!answer.body.contains(secret) && !state.body.contains(secret), "{answer:?}");
+        }
+    }
+    site.get("/").await.is_problem(503, "not-permitted");
+    let snapshot = site.workload.snapshot();
+    assert!(snapshot.last_error.is_some_and(|error| error.contains("`VM.PowerMgmt` is needed")));
+}
+
+#[tokio::test]
+async fn nor_is_the_right_that_a_sleep_lacks() {
+    let site = Site::ready().await;
+    let forbidden = ErrorKind::Forbidden { privilege: Some("VM.PowerMgmt".to_owned()), path: None };
+    site.container.always(Action::Stop, Step::refuse(forbidden));
+    site.workload.sleep_now(Deadline::after(Duration::from_millis(10))).await.unwrap_err();
+    soon(site.workload.watch().wait_for(|now| now.reason.contains("VM.PowerMgmt"))).await.unwrap();
+    let state = site.get("/.well-known/drowse/ready").await;
+    assert!(state.body.contains("\"ready\":true"), "{state:?}");
+    assert!(!state.body.contains("VM.PowerMgmt"), "{state:?}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use drowse_gateway::{
     RouteTable, UpstreamPolicy, Vantage,
 };
 use drowse_provider::{
-    Action, Deadline, Engine, Port, Reference,
+    Action, Capabilities, Deadline, Engine, Port, Reach, Reference,
     testing::{ScriptedContainer, ScriptedEngine},
 };
 use drowse_watcher::{PhaseName, Policy, Workload, WorkloadSpec};
@@ -34,6 +34,8 @@ pub(crate) struct Site {
 pub(crate) struct Plan {
     pub(crate) options: GatewayOptions,
     pub(crate) policy: Policy,
+    /// From where its engine's containers can be dialled.
+    pub(crate) reach: Reach,
     /// Whether there is a container.
     pub(crate) is_there: bool,
     pub(crate) route: Box<dyn Fn(&mut RouteSpec)>,
@@ -44,6 +46,7 @@ impl Default for Plan {
         Self {
             options: GatewayOptions::new(),
             policy: Policy::new(Duration::from_hours(1)),
+            reach: Reach::Loopback,
             is_there: true,
             route: Box::new(|_| {}),
         }
@@ -86,7 +89,7 @@ impl Site {
 
     pub(crate) async fn new(plan: Plan) -> Self {
         let application = Application::start();
-        let engine = ScriptedEngine::new("home");
+        let engine = ScriptedEngine::with("home", Capabilities::all(), plan.reach);
         let container = engine.add("app");
         let port = application.address.port();
         container.set_details(|details| details.exposed = vec![Port::tcp(port)]);

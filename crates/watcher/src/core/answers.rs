@@ -6,7 +6,10 @@ use drowse_provider::ContainerStatus;
 
 use crate::{SleepError, WakeError, word::Seen};
 
-use super::{AskId, Belief, Core, Effect, Moment, waiters::LOCK_PATIENCE};
+use super::{
+    AskId, Belief, Core, Effect, Moment, failures::is_of_permission, locks::LOCK_PATIENCE,
+    orders::FIRST_RETRY, truth::FIRST_READ_RETRY,
+};
 
 /// What a client is told to wait before it asks again, where nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -19,6 +22,13 @@ impl Core {
             return;
         }
         self.wake.wanted = true;
+        if self.waiters.is_empty() {
+            self.read.try_within(now, FIRST_READ_RETRY);
+        }
+        if let Some(lock) = self.wake.locked.as_mut().filter(|_| self.waiters.is_empty()) {
+            lock.since = now;
+            self.wake.retry.try_within(now, FIRST_RETRY);
+        }
         self.waiters.add(id, now, deadline);
         self.probe_within_interval(now);
     }
@@ -33,25 +43,27 @@ impl Core {
     /// Somebody waits, and it sleeps.
     pub(super) fn advance_sleeping(&mut self, now: Moment) {
         self.answer_sleepers_not_running();
-        if self.waiters.is_empty()
-            && let Some(ordered_at) = self.wake.ordered_at
-        {
-            // Its start came to nothing, and nobody waits for another. Behind a lock a wake goes on:
-            // those who waited were told to come again.
-            let behind_a_lock =
-                self.wake.locked.is_some() && now.since(ordered_at) < self.policy.wake_timeout;
-            if !behind_a_lock {
-                self.end_wake();
-            }
+        if self.waiters.is_empty() && !self.goes_on_behind_a_lock(now) && self.came_to_nothing() {
+            self.end_wake();
         }
-        if !self.wake.wanted || self.lost.is_some() || self.is_quiet(now) {
+        let is_locked = self.belief.lock().is_some();
+        // Whoever waits is told of a lock in time, also where nothing would be started yet.
+        let is_left_alone = self.is_quiet(now) && !is_locked;
+        if !self.wake.wanted || self.lost.is_some() || is_left_alone {
             return;
         }
         if self.failures.blocked_until(now).is_some() {
             self.refuse_failed(now);
+        } else if is_locked {
+            self.wait_for_the_lock(now);
         } else if self.wake.retry.not_before <= now {
             self.order_start(now);
         }
+    }
+
+    /// Its start was ordered, or kept from it by a lock, and it sleeps.
+    fn came_to_nothing(&self) -> bool {
+        self.wake.ordered_at.is_some() || self.wake.locked.is_some()
     }
 
     pub(super) fn advance_absent(&mut self, now: Moment) {
@@ -79,6 +91,18 @@ impl Core {
         });
     }
 
+    /// The rights that drowse needs were taken from it: nobody knows when they are given back, so
+    /// nobody waits for that. What is ready serves on.
+    pub(super) fn refuse_without_permission(&mut self) {
+        if self.waiters.is_empty() || self.answers_for_itself() {
+            return;
+        }
+        if let Some(lost) = self.lost.as_ref().filter(|lost| is_of_permission(&lost.error)) {
+            let (retry_after, source) = (RETRY_AFTER, lost.error.clone());
+            self.refuse_all(&WakeError::NotPermitted { retry_after, source });
+        }
+    }
+
     fn refuse_all(&mut self, error: &WakeError) {
         self.end_wake();
         self.effects.extend(self.waiters.take_all().map(|id| Effect::Refuse(id, error.clone())));
@@ -96,8 +120,8 @@ impl Core {
         while let Some((id, waiter)) = self.waiters.take_expired(now, &limit) {
             let error = self.why_not_ready(now, waiter.asked);
             self.effects.push(Effect::Refuse(id, error));
-            if self.waiters.is_empty() && self.wake.ordered_at.is_none() {
-                // Its start was never ordered, and the last who wanted it was told so.
+            if self.waiters.is_empty() && !self.came_to_nothing() {
+                // Its start was never tried, and the last who wanted it was told so.
                 self.wake.wanted = false;
             }
         }
@@ -109,9 +133,10 @@ impl Core {
             .collect();
         for id in overdue {
             if let Some(sleeper) = self.sleepers.remove(&id) {
-                let reason = match &self.lost {
-                    Some(lost) => lost.error.kind().to_string(),
-                    None => self.reason.clone(),
+                let reason = match (&self.lost, self.belief.lock()) {
+                    (Some(lost), _) => lost.error.kind().to_string(),
+                    (None, Some(by)) => format!("locked by {by}"),
+                    (None, None) => self.reason.clone(),
                 };
                 let after = now.since(sleeper.asked);
                 self.effects
@@ -125,19 +150,21 @@ impl Core {
     }
 
     /// Until when a request waits, beside its own deadline: the wake timeout counts from its
-    /// coming, or from the start order if that came later; not at all while a stop is under way or
-    /// somebody else is working on the container.
+    /// coming, or from the start order or the end of a stop that came to nothing, if that came
+    /// later; not at all while a stop is under way or somebody else is working on the container, unless
+    /// that one's lock was met.
     fn limit(&self, now: Moment) -> impl Fn(Moment) -> Option<Moment> + use<> {
-        let clock_stands =
-            self.is_quiet(now) || self.order.as_ref().is_some_and(|open| !open.order.is_start());
-        let ordered_at = self.wake.ordered_at;
+        let is_being_ended = self.order.as_ref().is_some_and(|open| !open.order.is_start());
+        let is_quiet = self.is_quiet(now) && self.wake.locked.is_none();
+        let clock_stands = is_being_ended || is_quiet;
+        let began_at = self.wake.ordered_at.unwrap_or(self.wake.free_since);
         let wake_timeout = self.policy.wake_timeout;
-        let locked_since = self.wake.locked.as_ref().map(|(since, _)| *since);
+        let locked_since = self.wake.locked.as_ref().map(|lock| lock.since);
         move |asked| {
             if clock_stands {
                 return None;
             }
-            let wake = ordered_at.map_or(asked, |ordered| ordered.max(asked)) + wake_timeout;
+            let wake = asked.max(began_at) + wake_timeout;
             let lock = locked_since.map(|since| since.max(asked) + LOCK_PATIENCE);
             Some(lock.map_or(wake, |lock| lock.min(wake)))
         }
@@ -150,10 +177,12 @@ impl Core {
                 source: lost.error.clone(),
             };
         }
-        if let Some((_, by)) = &self.wake.locked {
-            return WakeError::Locked { by: by.clone(), retry_after: LOCK_PATIENCE };
+        if let Some(lock) = &self.wake.locked {
+            return WakeError::Locked { by: lock.by.to_string(), retry_after: LOCK_PATIENCE };
         }
-        let reason = self.last_error().unwrap_or_else(|| self.reason.clone());
+        // A right that lacked for an earlier start is none of what this one waited for.
+        let last_error = self.last_error().filter(|_| !self.lacks_right());
+        let reason = last_error.unwrap_or_else(|| self.reason.clone());
         WakeError::Timeout { after: now.since(asked), phase: self.phase, reason }
     }
 
@@ -167,6 +196,15 @@ impl Core {
         let of_start =
             || self.failures.reason().map(str::to_owned).filter(|_| !self.belief.is_running());
         of_engine.or_else(of_probe).or_else(of_start)
+    }
+
+    /// Whether [`Self::last_error`] says that drowse lacks a right.
+    pub(crate) fn lacks_right(&self) -> bool {
+        self.proven.is_none()
+            && match &self.lost {
+                Some(lost) => is_of_permission(&lost.error),
+                None => !self.belief.is_running() && self.failures.is_of_permission(),
+            }
     }
 
     pub(super) fn refuse_sleepers_in_use(&mut self, seen: Seen) {

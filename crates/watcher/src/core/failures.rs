@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drowse_provider::Error;
+use drowse_provider::{Error, ErrorKind};
 
 use crate::WakeError;
 
@@ -14,6 +14,9 @@ const LONGEST: Duration = Duration::from_mins(5);
 const CIRCUIT_OPENS_AT: u32 = 5;
 /// A run that served for this long was no part of a crash loop.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
+/// How long no start is tried after one for which drowse lacked a right: it is no fault of the
+/// container's, and may be mended at any time.
+const NOT_PERMITTED: Duration = Duration::from_secs(5);
 
 /// What the failures so far mean for the next start.
 #[derive(Debug, Default)]
@@ -24,7 +27,7 @@ pub(crate) struct Failures {
 
 #[derive(Debug)]
 struct Failure {
-    reason: String,
+    reason: Box<str>,
     exit: Option<i64>,
     source: Option<Error>,
     until: Moment,
@@ -33,10 +36,15 @@ struct Failure {
 impl Failures {
     /// The engine refused a start. Returns how long no other is tried.
     pub(crate) fn refused(&mut self, now: Moment, error: Error) -> Duration {
+        if is_of_permission(&error) {
+            let (reason, until) = (error.kind().to_string().into(), now + NOT_PERMITTED);
+            self.last = Some(Failure { reason, exit: None, source: Some(error), until });
+            return NOT_PERMITTED;
+        }
         self.in_a_row += 1;
         let backoff = backoff(self.in_a_row);
         let exit = match error.kind() {
-            drowse_provider::ErrorKind::Failed { exit, .. } => *exit,
+            ErrorKind::Failed { exit, .. } => *exit,
             _ => None,
         };
         self.remember(now, error.kind().to_string(), exit, Some(error), backoff)
@@ -70,6 +78,7 @@ impl Failures {
         } else {
             (reason, backoff)
         };
+        let reason = reason.into();
         self.last = Some(Failure { reason, exit, source, until: now + backoff });
         backoff
     }
@@ -100,18 +109,33 @@ impl Failures {
     /// What a request is told while starts are not tried.
     pub(crate) fn answer(&self, now: Moment) -> Option<WakeError> {
         let last = self.last.as_ref()?;
-        Some(WakeError::Failed {
-            reason: last.reason.clone(),
-            exit: last.exit,
-            retry_after: last.until.since(now),
-            source: last.source.clone(),
+        let (retry_after, source) = (last.until.since(now), last.source.clone());
+        Some(match source {
+            Some(source) if is_of_permission(&source) => {
+                WakeError::NotPermitted { retry_after, source }
+            }
+            source => {
+                let (reason, exit) = (last.reason.to_string(), last.exit);
+                WakeError::Failed { reason, exit, retry_after, source }
+            }
         })
+    }
+
+    /// Whether the last failure was that drowse lacked a right.
+    pub(crate) fn is_of_permission(&self) -> bool {
+        self.last.as_ref().and_then(|last| last.source.as_ref()).is_some_and(is_of_permission)
     }
 
     /// The last failure in words.
     pub(crate) fn reason(&self) -> Option<&str> {
-        self.last.as_ref().map(|last| last.reason.as_str())
+        self.last.as_ref().map(|last| &*last.reason)
     }
+}
+
+/// Whether drowse lacks a right, or its credential is not accepted: something to be mended on the
+/// engine, and nothing about the container.
+pub(crate) fn is_of_permission(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Forbidden { .. } | ErrorKind::Unauthorized)
 }
 
 /// 1 s, 2 s, 4 s… up to 5 min.

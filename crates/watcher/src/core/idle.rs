@@ -36,6 +36,7 @@ impl Core {
             }
         } else if idle_at > now && !on_request {
             self.sleep.is_held = false;
+            self.sleep.is_locked = false;
             self.sleep.check_at = idle_at;
         } else if self.lost.is_some() {
             self.sleep.check_at = now + WHILE_LOST;
@@ -76,6 +77,9 @@ impl Core {
             || (self.idle_at() > now && self.sleepers.is_empty())
         {
             return;
+        }
+        if self.belief.lock().is_some() {
+            return self.stay_awake_behind_a_lock(now);
         }
         // The gate may be shut (it does not answer): then only leases that are left count.
         let still_idle = if self.proven.is_some() {

@@ -65,6 +65,10 @@ pub(crate) enum Effect {
     /// Its idle time is over and leases keep it awake: tell which, if that was not told. `anew`: it
     /// is the first look of this time, and nothing was told yet.
     StaysAwake { anew: bool },
+    /// Its idle time is over, and a lock keeps a sleep from it: told once.
+    StaysAwakeLocked { by: String },
+    /// A wake waits until something else is done with the container: told once.
+    WakeWaitsForLock { by: String },
     /// Tell of an engine call that failed, and when it is tried again.
     Trouble { what: &'static str, error: Error, next_attempt: Duration },
 }

@@ -2,25 +2,35 @@
 
 use std::time::Duration;
 
-use drowse_provider::{ContainerStatus, Error, ErrorKind, Unusable};
+use drowse_provider::{ContainerStatus, Error, ErrorKind, Owner, Unusable};
 
 use crate::SleepMethod;
 
 use super::{Belief, Core, Effect, EffectId, Moment, OpenOrder, Order, OrderState, Proven};
 
+/// How long anybody waits for it is another matter.
 const START_WITHIN: Duration = Duration::from_mins(2);
 const PAUSE_WITHIN: Duration = Duration::from_secs(30);
 const KILL_WITHIN: Duration = Duration::from_mins(1);
 /// What a stop may take beyond the container's own timeout: the engine's kill, and its answer.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
+/// And what any order may take beyond that where high availability carries it out, in rounds of its
+/// own: to start it, it may have to give up a node first.
+const MANAGED_MARGIN: Duration = Duration::from_mins(3);
 /// Docker's, for a container that does not say.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
-const FIRST_RETRY: Duration = Duration::from_secs(1);
+pub(super) const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_START_RETRY: Duration = Duration::from_secs(10);
+/// How soon a start is tried again that nobody waits for any more, and that met a lock which no read
+/// shows.
+const LOCKED_START_RETRY: Duration = Duration::from_secs(30);
 const LONGEST_STOP_RETRY: Duration = Duration::from_mins(5);
 /// How soon a stop whose answer was lost, and which may still be under way, is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long an engine may go on with an order after the time that it was given: whoever gave it has
+/// stopped waiting, and that withdraws nothing.
+const CARRIED_ON_FOR: Duration = Duration::from_mins(2);
 
 impl Core {
     pub(super) fn order_start(&mut self, now: Moment) {
@@ -33,12 +43,12 @@ impl Core {
     pub(super) fn order_sleep(&mut self, now: Moment, resume: Option<Proven>) {
         // Whoever comes from now on begins a wake of its own.
         self.end_wake();
+        let own = match &self.belief {
+            Belief::Seen(details) => details.stop_timeout,
+            Belief::Unread | Belief::Absent => None,
+        };
         let (order, within) = match &self.policy.sleep {
             SleepMethod::Stop(options) => {
-                let own = match &self.belief {
-                    Belief::Seen(details) => details.stop_timeout,
-                    Belief::Unread | Belief::Absent => None,
-                };
                 let timeout = options.timeout.or(own).unwrap_or(STOP_TIMEOUT);
                 (Order::Stop(options.clone()), timeout.saturating_add(STOP_MARGIN))
             }
@@ -49,6 +59,9 @@ impl Core {
     }
 
     fn give(&mut self, now: Moment, order: Order, within: Duration, resume: Option<Proven>) {
+        let is_managed = matches!(&self.belief, Belief::Seen(details)
+            if matches!(details.owner, Some(Owner::HighAvailability(_))));
+        let within = if is_managed { within.saturating_add(MANAGED_MARGIN) } else { within };
         let id = self.new_id();
         self.probing.in_flight = None;
         self.order = Some(OpenOrder {
@@ -76,6 +89,9 @@ impl Core {
         match result {
             Ok(()) => open.state = OrderState::Done,
             Err(error) if error.is_outcome_unknown() => {
+                if matches!(error.kind(), ErrorKind::Timeout { .. }) {
+                    open.until = now + CARRIED_ON_FOR;
+                }
                 open.state = OrderState::Unknown(error);
             }
             Err(error) => self.order_refused(now, error, doubted),
@@ -95,11 +111,13 @@ impl Core {
     fn start_refused(&mut self, now: Moment, error: Error) {
         match error.kind() {
             ErrorKind::Locked { by } => {
-                self.reason = format!("locked by {by}");
-                if self.wake.locked.is_none() {
-                    self.wake.locked = Some((now, by.clone()));
-                }
+                self.meet_lock(now, by);
+                // Its clock starts at the order that gets through.
+                self.wake.ordered_at = None;
                 self.wake.retry.failed(now, FIRST_RETRY, LONGEST_START_RETRY);
+                if self.waiters.is_empty() {
+                    self.wake.retry.not_before = now + LOCKED_START_RETRY;
+                }
             }
             // What the read will show decides.
             ErrorKind::NotFound | ErrorKind::Conflict { .. } => {
@@ -109,6 +127,10 @@ impl Core {
                 self.reason = format!("its start was refused: {}", error.kind());
                 let next_attempt = self.failures.refused(now, error.clone());
                 self.wake.ordered_at = None;
+                if self.waiters.is_empty() {
+                    // Nobody is left for whom it would be tried again.
+                    self.end_wake();
+                }
                 let what = "starting it failed";
                 self.effects.push(Effect::Trouble { what, error, next_attempt });
             }
@@ -194,20 +216,26 @@ impl Core {
     }
 
     fn settle_sleep(&mut self, now: Moment, open: OpenOrder) {
-        let still_running = self.belief.is_running() && self.believed_run() == open.run_before;
+        let same_run = self.believed_run() == open.run_before;
+        let still_running = same_run && self.belief.is_running();
+        let frozen_to_be_ended = same_run
+            && self.belief.status() == Some(&ContainerStatus::Paused)
+            && open.order != Order::Pause;
+        let is_lost = matches!(open.state, OrderState::Unknown(_));
+        if is_lost && now < open.until && (still_running || frozen_to_be_ended) {
+            // It may still be carrying it out: what the engine took is never withdrawn.
+            self.order = Some(open);
+            self.stale = true;
+            self.read.not_before = now + LOOK_AGAIN;
+            return;
+        }
         if !still_running {
             self.fell_asleep(now, &open.order);
             return;
         }
+        // Whoever came during the stop has as long as whoever comes now.
+        self.wake.free_since = now;
         match &open.state {
-            // It may still be carrying it out: what the engine took is never withdrawn.
-            OrderState::Unknown(error)
-                if !matches!(error.kind(), ErrorKind::Timeout { .. }) && now < open.until =>
-            {
-                self.order = Some(open);
-                self.stale = true;
-                self.read.not_before = now + LOOK_AGAIN;
-            }
             OrderState::Unknown(error) => {
                 self.reason = format!("could not be put to sleep: {}", error.kind());
                 let error = error.clone();

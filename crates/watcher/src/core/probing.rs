@@ -1,16 +1,23 @@
 //! From running to ready.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use drowse_provider::{ContainerStatus, Details};
 
-use crate::{NotReady, ReadyRun};
+use crate::{NotReady, ReadyRun, readiness::Missing};
 
 use super::{Belief, Core, Effect, EffectId, Moment, Proven};
 
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
 const WHEN_NOBODY_WAITS: Duration = Duration::from_secs(1);
+/// How often the details are read anew of a run whose address is not there yet: at a Proxmox node
+/// that takes two calls and some 100 ms. A tenth of its age while somebody waits, within these.
+const SHORTEST_FOR_ADDRESS: Duration = Duration::from_millis(300);
+const LONGEST_FOR_ADDRESS: Duration = Duration::from_secs(5);
+/// And of one that does not answer at the address that it has so far.
+const OTHER_ADDRESS_WHILE_SOMEBODY_WAITS: Duration = Duration::from_secs(3);
+const OTHER_ADDRESS_WHEN_NOBODY_WAITS: Duration = Duration::from_secs(30);
 /// What served for this long after a probe had found it ready was rightly found so.
 const RIGHTLY_READY_AFTER: Duration = Duration::from_secs(1);
 
@@ -44,8 +51,63 @@ impl Core {
         self.probing.next_at.max(self.probing.condemned.not_before)
     }
 
+    /// Whether there is anything to find out, and anywhere to ask.
+    pub(super) fn may_probe(&self) -> bool {
+        self.proven.is_none()
+            && self.probing.in_flight.is_none()
+            && self.probing.missing != Missing::Address
+    }
+
+    /// Its engine is out of reach, and all that speaks against the run which was ready is a connection
+    /// that it refused or dropped: then only itself can be asked. It is at no greater risk to be
+    /// another by now than whatever serves on meanwhile.
+    pub(super) fn answers_for_itself(&self) -> bool {
+        self.lost.is_some()
+            && self.order.is_none()
+            && self.probing.only_refused
+            && self.belief.is_running()
+    }
+
+    /// Looks again for what a probe missed, as often as somebody waits for it.
+    pub(super) fn read_what_is_missing(&mut self, now: Moment) {
+        if self.proven.is_some() {
+            return;
+        }
+        let pause = match (self.probing.missing, self.waiters.is_empty()) {
+            (Missing::Nothing, _) => return,
+            (Missing::Address, false) => {
+                let age = now.since(self.probing.since);
+                (age / 10).clamp(SHORTEST_FOR_ADDRESS, LONGEST_FOR_ADDRESS)
+            }
+            (Missing::Address, true) => LONGEST_FOR_ADDRESS,
+            (Missing::OtherAddress, false) => OTHER_ADDRESS_WHILE_SOMEBODY_WAITS,
+            (Missing::OtherAddress, true) => OTHER_ADDRESS_WHEN_NOBODY_WAITS,
+        };
+        self.recheck_within(now, pause);
+    }
+
+    /// The details were read anew, in the same run. What answered at an address that it has no more
+    /// proves nothing, where that address may be a stranger's by now.
+    pub(super) fn compare_addresses(&mut self, now: Moment, old: &Belief) {
+        let (Belief::Seen(before), Belief::Seen(after)) = (old, &self.belief) else { return };
+        // None at all is no news of where it is: its engine may not have been told in time.
+        let is_gone = |address: IpAddr| !addresses(after).any(|other| other == address);
+        let has_moved = self.probing.is_at_passing_address
+            && addresses(after).next().is_some()
+            && addresses(before).any(is_gone);
+        let differs = !addresses(before).eq(addresses(after));
+        if has_moved {
+            self.shut("an address of it has gone");
+        }
+        if self.proven.is_none() && (differs || self.probing.missing == Missing::Address) {
+            self.probing.in_flight = None;
+            self.probe_soon(now);
+        }
+        self.probing.missing = Missing::Nothing;
+    }
+
     pub(super) fn probe_if_due(&mut self, now: Moment) {
-        if self.proven.is_some() || self.probing.in_flight.is_some() || self.next_probe_at() > now {
+        if !self.may_probe() || self.next_probe_at() > now {
             return;
         }
         let Belief::Seen(details) = &self.belief else { return };
@@ -63,7 +125,7 @@ impl Core {
         match (result, &self.belief) {
             (Ok(()), Belief::Seen(details))
                 if details.observation.status == ContainerStatus::Running
-                    && self.truth_is_known() =>
+                    && (self.truth_is_known() || self.answers_for_itself()) =>
             {
                 let details = Arc::clone(details);
                 self.become_ready(now, details);
@@ -71,6 +133,7 @@ impl Core {
             // Something is in doubt: what answered may have been an earlier run.
             (Ok(()), _) => self.probe_soon(now),
             (Err(not_ready), _) => {
+                self.probing.missing = not_ready.missing();
                 let reason = not_ready.to_string();
                 if self.probing.last.as_deref() != Some(&reason) {
                     self.probing.last = Some(reason);
@@ -105,12 +168,15 @@ impl Core {
         }
         self.served_since.get_or_insert(now);
         self.probing.last = None;
+        self.probing.missing = Missing::Nothing;
+        self.probing.only_refused = false;
         self.probing.passed_at = now;
         self.outside.stopping = false;
         self.wake.wanted = false;
         self.wake.retry.succeeded();
         self.sleep.due = false;
         self.sleep.is_held = false;
+        self.sleep.is_locked = false;
         self.sleep.check_at = now;
         self.open(Proven { ready });
     }
@@ -122,6 +188,11 @@ impl Core {
         self.proven = Some(proven);
         self.effects.extend(self.waiters.take_all().map(Effect::Grant));
     }
+}
+
+fn addresses(details: &Details) -> impl Iterator<Item = IpAddr> {
+    let of_holder = details.holder.iter().flat_map(|holder| &holder.networks);
+    details.networks.iter().chain(of_holder).flat_map(|network| network.addresses.iter().copied())
 }
 
 /// How long to wait before the next probe of a run of this age: so that the wait adds half a percent

@@ -7,7 +7,11 @@ use drowse_provider::{
     Signal, Unusable, WatchItem,
 };
 
-use super::{Belief, Core, Effect, EffectId, Lost, Moment, OrderState, Reading};
+use crate::readiness::Missing;
+
+use super::{
+    Belief, Core, Effect, EffectId, Lost, Moment, OrderState, Reading, failures::is_of_permission,
+};
 
 /// How long a container is left alone that somebody else stopped or removed: they may be in the
 /// middle of an update.
@@ -16,8 +20,10 @@ const QUIET: Duration = Duration::from_secs(10);
 const LATE_WORD: Duration = Duration::from_secs(5);
 /// When a container that is being restarted or removed is looked at again.
 const RECHECK: Duration = Duration::from_secs(3);
-const FIRST_READ_RETRY: Duration = Duration::from_millis(500);
+pub(super) const FIRST_READ_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_READ_RETRY: Duration = Duration::from_secs(10);
+/// While nobody waits: thousands may be out of reach at a time.
+const LONGEST_UNWANTED_READ_RETRY: Duration = Duration::from_mins(1);
 /// How long an application that was asked to end by somebody else may take, unless its container
 /// says: Docker's default.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +36,7 @@ impl Core {
                 self.heed(&observation);
                 let as_believed = matches!(&self.belief, Belief::Seen(believed)
                     if agree(&believed.observation, &observation));
+                self.probing.only_refused &= as_believed;
                 match &mut self.reading {
                     // The look before a sleep waits for its turn first: it settles nothing soon.
                     Some(reading) if reading.before_sleep.is_none() || as_believed => {
@@ -48,8 +55,14 @@ impl Core {
                 }
             }
             Err(error) => {
+                // An engine that is away is told of by whoever lists its containers; a right may
+                // lack for this one alone.
+                if is_of_permission(&error) {
+                    let next_attempt = self.read.not_before.since(now);
+                    self.tell_news(&error, "watching the container failed", next_attempt);
+                }
                 self.lose(now, error);
-                self.doubt_belief();
+                self.read_anew();
             }
             // The contract may grow; what we do not know cannot be acted upon, only looked into.
             Ok(_) => self.doubt_belief(),
@@ -82,6 +95,8 @@ impl Core {
             EventAction::Create
             | EventAction::Rename(_)
             | EventAction::Update
+            | EventAction::Migrate(_)
+            | EventAction::Lock(_)
             | EventAction::Destroy => self.doubt_belief(),
             // The `Synced` that follows each event tells whether anything came of it.
             _ => {}
@@ -141,6 +156,11 @@ impl Core {
     /// Whatever is believed may be wrong: the next read tells. One that is under way may have been
     /// answered before what gave rise to the doubt.
     pub(super) fn doubt_belief(&mut self) {
+        self.probing.only_refused = false;
+        self.read_anew();
+    }
+
+    fn read_anew(&mut self) {
         self.stale = true;
         if let Some(reading) = &mut self.reading {
             reading.superseded = true;
@@ -150,6 +170,7 @@ impl Core {
     /// Takes it out of ready at once. Leases stay counted.
     pub(super) fn shut(&mut self, reason: &str) {
         self.resume_nothing();
+        self.probing.only_refused = false;
         if self.proven.take().is_some() {
             self.shared.word.shut();
             reason.clone_into(&mut self.reason);
@@ -168,6 +189,7 @@ impl Core {
         if self.proven.as_ref().is_some_and(|proven| proven.ready.epoch == epoch) {
             self.shut("its application refused or dropped a connection");
             self.doubt_belief();
+            self.probing.only_refused = true;
             self.probe_soon(now);
             self.pause_if_condemned_again(now);
         }
@@ -176,6 +198,15 @@ impl Core {
     fn lose(&mut self, now: Moment, error: Error) {
         let since = self.lost.as_ref().map_or(now, |lost| lost.since);
         self.lost = Some(Lost { since, error });
+    }
+
+    /// Tells of an error that is another than the last one.
+    fn tell_news(&mut self, error: &Error, what: &'static str, next_attempt: Duration) {
+        let last = self.lost.as_ref().map(|lost| lost.error.kind().to_string());
+        if last.is_none_or(|last| last != error.kind().to_string()) {
+            let error = error.clone();
+            self.effects.push(Effect::Trouble { what, error, next_attempt });
+        }
     }
 
     /// The engine can be reached again: what was to be read need not wait for the next attempt.
@@ -195,12 +226,19 @@ impl Core {
     pub(super) fn read_if_due(&mut self, now: Moment) {
         if self.recheck_at.is_some_and(|at| at <= now) {
             self.recheck_at = None;
-            self.doubt_belief();
+            self.read_anew();
         }
         if self.stale && self.may_read() && self.read.not_before <= now {
             self.stale = false;
             self.begin_read(None);
         }
+    }
+
+    /// What is believed will change by itself: looks again after `pause`, or sooner if that was
+    /// planned.
+    pub(super) fn recheck_within(&mut self, now: Moment, pause: Duration) {
+        let soon = now + pause;
+        self.recheck_at = Some(self.recheck_at.map_or(soon, |planned| planned.min(soon)));
     }
 
     pub(super) fn begin_read(&mut self, before_sleep: Option<crate::word::Seen>) {
@@ -262,12 +300,13 @@ impl Core {
             }
             Err(error) => {
                 self.stale = true;
-                let next_attempt = self.read.failed(now, FIRST_READ_RETRY, LONGEST_READ_RETRY);
-                self.effects.push(Effect::Trouble {
-                    what: "reading the container failed",
-                    error: error.clone(),
-                    next_attempt,
-                });
+                let longest = if self.waiters.is_empty() {
+                    LONGEST_UNWANTED_READ_RETRY
+                } else {
+                    LONGEST_READ_RETRY
+                };
+                let next_attempt = self.read.failed(now, FIRST_READ_RETRY, longest);
+                self.tell_news(&error, "reading the container failed", next_attempt);
                 self.lose(now, error);
             }
         }
@@ -300,6 +339,9 @@ impl Core {
             };
             self.shut(&reason);
         }
+        if old.lock().is_some() && self.belief.lock().is_none() {
+            self.unlocked(now);
+        }
         if self.order.is_some() {
             self.settle_order(now);
         } else {
@@ -308,6 +350,8 @@ impl Core {
         let another_run = old.run() != self.belief.run() || !old.is_running();
         if self.belief.is_running() && another_run {
             self.begin_run(now, &old);
+        } else if self.belief.is_running() {
+            self.compare_addresses(now, &old);
         }
     }
 
@@ -363,7 +407,9 @@ impl Core {
 
     /// The believed run ended, and no order of ours ended it.
     fn run_ended(&mut self, now: Moment, old: &Belief, now_is: Option<&ContainerStatus>) {
-        if self.outside.stopping {
+        // Whoever holds its lock, or held it, may have ended it: a backup in stop mode, a migration.
+        let was_locked = old.lock().is_some() || self.belief.lock().is_some();
+        if self.outside.stopping || was_locked {
             if now_is == Some(&ContainerStatus::Running) {
                 self.started_from_outside(now);
             } else {
@@ -381,6 +427,11 @@ impl Core {
         }
         if is_another_container || now_is.is_none() {
             return self.removed_from_outside(now);
+        }
+        if let Some(ContainerStatus::Error(Unusable::Other(why))) = now_is {
+            // Its engine's doing: high availability that fences its node, or gave it up.
+            self.reason = format!("it is {why}");
+            return;
         }
         let exit = match (&self.belief, now_is) {
             // Of a run that has already been followed by another the code is not known.
@@ -424,12 +475,15 @@ impl Core {
         self.outside.quiet_until = None;
         self.probing.in_flight = None;
         self.probing.last = None;
+        self.probing.missing = Missing::Nothing;
+        self.probing.only_refused = false;
         self.probing.next_at = now;
         self.probing.condemned.succeeded();
         self.probing.since = self.wake.ordered_at.unwrap_or(now);
         self.wake.locked = None;
         self.sleep.check_at = now;
         self.sleep.is_held = false;
+        self.sleep.is_locked = false;
         self.sleep.due = false;
     }
 
@@ -439,7 +493,7 @@ impl Core {
     }
 }
 
-/// Whether two observations are of the same state in the same run.
+/// Whether two observations are of the same state in the same run, behind the same lock.
 fn agree(one: &Observation, other: &Observation) -> bool {
-    one.status == other.status && one.run == other.run
+    one.status == other.status && one.run == other.run && one.lock == other.lock
 }

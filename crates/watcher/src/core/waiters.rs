@@ -1,9 +1,6 @@
 //! Those who wait for a lease, in the order of their coming and of their deadlines.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AskId, Moment};
 
@@ -72,6 +69,3 @@ impl Waiters {
         self.by_age.is_empty()
     }
 }
-
-/// How long a lock may make a request wait before it is told so.
-pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(15);

@@ -12,7 +12,7 @@ fn inside() -> Vantage {
 }
 
 fn from_inside(details: &Details, reach: &Reach) -> Result<Option<String>, NoUpstream> {
-    choose(details, reach, &inside(), &UpstreamPolicy::new())
+    choose(details, reach, &all(), &inside(), &UpstreamPolicy::new())
         .map(|upstream| upstream.target.map(|target| target.to_string()))
 }
 
@@ -45,7 +45,7 @@ fn of_several_shared_networks_the_first_is_used_and_the_choice_is_told() {
         network("ops", "bridge", "172.21.0.5"),
     ]);
     let chosen = |policy: UpstreamPolicy| {
-        let upstream = choose(&details, &Reach::Local, &inside(), &policy).unwrap();
+        let upstream = choose(&details, &Reach::Local, &all(), &inside(), &policy).unwrap();
         (upstream.target.unwrap().to_string(), upstream.why)
     };
     let (target, why) = chosen(UpstreamPolicy::new());
@@ -99,7 +99,7 @@ fn the_hosts_network_is_reached_at_the_gateway() {
 #[test]
 fn what_to_add_is_told_as_it_stands_in_a_compose_file() {
     let told = |details: &Details, reach: &Reach, vantage: &Vantage, policy: &UpstreamPolicy| {
-        choose(details, reach, vantage, policy).unwrap_err().to_string()
+        choose(details, reach, &all(), vantage, policy).unwrap_err().to_string()
     };
     let any = UpstreamPolicy::new();
     let shop = || networks([network("shop_default", "bridge", "172.18.0.5")]);

@@ -9,15 +9,19 @@ use std::{
 
 use drowse_provider::{
     Action, Actor, ContainerStatus, Details, Error, ErrorKind, Event, EventAction, Observation,
-    RunId, Signal, StopOptions, Unusable, WatchItem,
+    Owner, RunId, Signal, StopOptions, Unusable, WatchItem,
 };
 use tokio::time::Instant;
 
 use crate::{
-    NotReady, PhaseName, Policy, SleepError, WakeError,
+    NotReady, PhaseName, Policy, SleepError, SleepMethod, WakeError,
     core::{AskId, Core, Effect, EffectId, Input, Moment, Order},
     shared::Shared,
 };
+
+mod addresses;
+mod locks;
+mod rights;
 
 const IDLE: Duration = Duration::from_mins(15);
 const FAR: Duration = Duration::from_hours(1);
@@ -33,9 +37,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::at_passing_address(true)
+    }
+
+    fn at_passing_address(is_so: bool) -> Self {
         let shared = Arc::new(Shared::new(Instant::now()));
         let now = Moment::from_millis(1);
-        let core = Core::new(Arc::clone(&shared), Policy::new(IDLE), now);
+        let core = Core::new(Arc::clone(&shared), Policy::new(IDLE), now).at_passing_address(is_so);
         let mut bench = Self { core, shared, now, effects: Vec::new(), next_ask: 0 };
         bench.tell(Input::Tick);
         bench
@@ -188,11 +196,40 @@ impl Bench {
         self.tell(Input::Watched(Ok(WatchItem::Synced(observation))));
     }
 
+    /// Time passes in which each read finds it like this, and each order meets a lock. Counts both.
+    fn endure(&mut self, time: Duration, observation: &Observation) -> Endured {
+        let until = self.now + time;
+        let mut endured = Endured::default();
+        loop {
+            if let Some(id) = self.reading() {
+                endured.reads += 1;
+                let details = Arc::new(Details::new("id", "app", observation.clone()));
+                self.tell(Input::ReadDone { id, result: Ok(details) });
+            } else if let Some((id, _)) = self.order() {
+                endured.orders += 1;
+                self.tell(Input::OrderDone { id, result: Err(locked()) });
+            } else if let Some(at) = self.core.next_deadline().filter(|at| *at <= until) {
+                self.now = at;
+                self.tell(Input::Tick);
+            } else {
+                self.now = until;
+                return endured;
+            }
+        }
+    }
+
     /// The idle time passes; the look before the sleep finds it running.
     fn fall_idle(&mut self, run: &str) {
         self.pass(IDLE);
         self.read_says(running(run));
     }
+}
+
+/// What time brought: see [`Bench::endure`].
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Endured {
+    reads: usize,
+    orders: usize,
 }
 
 fn running(run: &str) -> Observation {
@@ -213,6 +250,10 @@ fn stop() -> Order {
 
 fn error(kind: ErrorKind) -> Error {
     Error::new("docker", Action::Start, kind)
+}
+
+fn locked() -> Error {
+    error(ErrorKind::Locked { by: "backup".to_owned() })
 }
 
 fn unavailable() -> Error {
@@ -301,6 +342,47 @@ fn a_stop_that_timed_out_is_settled_by_a_read_before_anything_else() {
     assert_eq!(bench.granted(), [ask]);
 }
 
+/// Its provider may carry it out for longer than it was waited for: what serves meanwhile would be
+/// killed while it is in use.
+#[test]
+fn a_stop_that_timed_out_may_still_come_and_nothing_is_ready_before_that() {
+    for sleep in [SleepMethod::Stop(StopOptions::new()), SleepMethod::Kill] {
+        let order = match &sleep {
+            SleepMethod::Kill => Order::Kill,
+            _ => stop(),
+        };
+        let mut bench = Bench::ready("one");
+        bench.tell(Input::PolicyChanged(Policy::new(IDLE).with_sleep(sleep)));
+        bench.fall_idle("one");
+        let timeout = ErrorKind::Timeout { after: Duration::from_secs(40), last: None };
+        bench.order_answers(&order, Err(error(timeout)));
+        let ask = bench.ask(FAR);
+        for _ in 0..110 {
+            bench.read_says(running("one"));
+            assert_eq!(bench.core.phase(), PhaseName::Stopping);
+            assert!(!bench.shared.word.look().is_open() && bench.order().is_none());
+            bench.pass(Duration::from_secs(1));
+        }
+        assert!(bench.granted().is_empty() && bench.refused().is_none());
+        bench.read_says(stopped("one"));
+        bench.wake_up("two");
+        assert_eq!(bench.granted(), [ask]);
+    }
+}
+
+#[test]
+fn a_stop_that_timed_out_and_never_comes_is_given_up_at_last() {
+    let mut bench = Bench::ready("one");
+    bench.fall_idle("one");
+    let timeout = ErrorKind::Timeout { after: Duration::from_secs(40), last: None };
+    bench.order_answers(&stop(), Err(error(timeout)));
+    let ask = bench.ask(FAR);
+    let endured = bench.endure(Duration::from_mins(2), &running("one"));
+    assert!(endured.orders == 0 && endured.reads <= 121, "{endured:?}");
+    bench.probe_succeeds();
+    assert_eq!(bench.granted(), [ask]);
+}
+
 #[test]
 fn a_stop_whose_answer_was_lost_is_not_withdrawn_but_waited_for() {
     let mut bench = Bench::ready("one");
@@ -338,6 +420,28 @@ fn row_4_a_crash_loop_fails_fast_with_the_exit_code_and_opens_the_circuit() {
         bench.pass(retry_after);
     }
     assert_eq!(bench.core.phase(), PhaseName::Asleep);
+}
+
+#[test]
+fn what_high_availability_takes_away_has_not_crashed() {
+    let fenced = || {
+        let status = ContainerStatus::Error(Unusable::Other("in HA state `fence`".to_owned()));
+        Observation::new(status, None)
+    };
+    let mut bench = Bench::ready("one");
+    for run in ["two", "three", "four", "five", "six", "seven"] {
+        bench.synced(fenced());
+        bench.read_says(fenced());
+        assert_eq!(bench.core.reason(), "it is in HA state `fence`");
+        bench.synced(stopped("none"));
+        bench.read_says(stopped("none"));
+        assert_eq!(bench.core.phase(), PhaseName::Asleep, "nothing to back off from");
+        assert_eq!(bench.core.last_error(), None);
+        let ask = bench.ask(FAR);
+        bench.wake_up(run);
+        assert_eq!(bench.granted(), [ask]);
+        bench.end_lease();
+    }
 }
 
 #[test]
@@ -541,50 +645,6 @@ fn what_never_answers_sleeps_when_its_start_grace_is_over() {
 }
 
 #[test]
-fn row_45_a_lock_withdraws_the_stop_and_requests_are_served_at_once() {
-    let mut bench = Bench::ready("one");
-    bench.fall_idle("one");
-    let ask = bench.ask(FAR);
-    let locked = ErrorKind::Locked { by: "backup".to_owned() };
-    bench.order_answers(&stop(), Err(error(locked)));
-    assert_eq!(bench.granted(), [ask]);
-    assert_eq!(bench.core.phase(), PhaseName::Ready);
-}
-
-#[test]
-fn row_24_a_lock_at_a_wake_is_told_after_15_s_and_the_wake_goes_on() {
-    let mut bench = Bench::asleep();
-    bench.ask(FAR);
-    let locked = || error(ErrorKind::Locked { by: "backup".to_owned() });
-    bench.order_answers(&Order::Start, Err(locked()));
-    bench.read_says(stopped("old"));
-    for _ in 0..4 {
-        bench.pass(Duration::from_secs(10));
-        if let Some((id, _)) = bench.order() {
-            bench.tell(Input::OrderDone { id, result: Err(locked()) });
-            bench.read_says(stopped("old"));
-        }
-    }
-    let (_, refusal) = bench.refused().expect("an answer after 15 s");
-    assert!(matches!(refusal, WakeError::Locked { .. }), "{refusal}");
-    // Whoever asked was told to come again: the container is started meanwhile.
-    bench.pass(Duration::from_secs(10));
-    bench.wake_up("one");
-    // But not long after the last who wanted it has given up.
-    let mut bench = Bench::asleep();
-    bench.ask(FAR);
-    for _ in 0..100 {
-        bench.pass(Duration::from_secs(10));
-        if let Some((id, _)) = bench.order() {
-            bench.tell(Input::OrderDone { id, result: Err(locked()) });
-            bench.read_says(stopped("old"));
-        }
-    }
-    bench.pass(FAR);
-    assert!(bench.order().is_none());
-}
-
-#[test]
 fn row_49_a_dead_application_is_started_again_for_the_next_request() {
     let mut bench = Bench::ready("one");
     bench.pass(Duration::from_mins(1));
@@ -597,6 +657,28 @@ fn row_49_a_dead_application_is_started_again_for_the_next_request() {
     bench.read_says(crashed("one", 137));
     bench.wake_up("two");
     assert_eq!(bench.granted(), [ask]);
+}
+
+#[test]
+fn row_49_a_late_word_that_the_dead_one_runs_changes_nothing() {
+    let mut bench = Bench::ready("one");
+    bench.pass(Duration::from_mins(1));
+    let epoch = bench.shared.ready_run().epoch;
+    bench.tell(Input::UpstreamFailed { epoch });
+    let ask = bench.ask(FAR);
+    bench.read_says(stopped("one"));
+    bench.order_is_done(&Order::Start);
+    // What one poll for all containers says lags by seconds.
+    bench.synced(running("one"));
+    bench.read_says(running("two"));
+    bench.read_says(running("two"));
+    bench.probe_succeeds();
+    assert_eq!(bench.granted(), [ask]);
+    bench.synced(stopped("one"));
+    bench.read_says(running("two"));
+    bench.probe_succeeds();
+    assert_eq!(bench.core.phase(), PhaseName::Ready);
+    assert!(bench.order().is_none());
 }
 
 #[test]
@@ -637,6 +719,60 @@ fn a_sleeper_behind_a_lost_engine_is_answered_by_the_deadline() {
     bench.pass(Duration::from_secs(20));
     assert!(bench.order().is_none());
     assert!(matches!(bench.refused(), Some((_, WakeError::EngineUnavailable { .. }))));
+}
+
+#[test]
+fn an_engine_that_is_away_is_told_of_once_and_read_soon_for_whoever_asks() {
+    let mut bench = Bench::asleep();
+    bench.happens(EventAction::Update);
+    let mut reads = 0;
+    let until = bench.now + FAR;
+    while bench.now < until {
+        if let Some(id) = bench.reading() {
+            reads += 1;
+            bench.tell(Input::ReadDone { id, result: Err(unavailable()) });
+        }
+        bench.pass(Duration::from_secs(1));
+    }
+    assert!(reads < 70, "{reads} reads in an hour that nobody waits");
+    let told = |effect: &&Effect| matches!(effect, Effect::Trouble { .. });
+    assert_eq!(bench.effects.iter().filter(told).count(), 1);
+    while let Some(id) = bench.reading() {
+        bench.tell(Input::ReadDone { id, result: Err(unavailable()) });
+    }
+    let ask = bench.ask(FAR);
+    bench.pass(Duration::from_millis(500));
+    bench.read_says(stopped("old"));
+    bench.wake_up("one");
+    assert_eq!(bench.granted(), [ask]);
+}
+
+#[test]
+fn what_high_availability_carries_out_is_given_its_rounds() {
+    let within = |owner: Option<Owner>| {
+        let read = |observation: Observation| {
+            let mut details = Details::new("id", "app", observation);
+            details.stop_timeout = Some(Duration::from_mins(1));
+            details.owner = owner.clone();
+            Ok(details)
+        };
+        let given = |bench: &mut Bench| {
+            bench.take(|effect| match effect {
+                Effect::Order { within, .. } => Some(within.as_secs()),
+                _ => None,
+            })
+        };
+        let mut sleeper = Bench::new();
+        sleeper.read_answers(read(stopped("old")));
+        sleeper.ask(FAR);
+        let mut idle = Bench::ready("one");
+        idle.pass(IDLE);
+        idle.read_answers(read(running("one")));
+        (given(&mut sleeper), given(&mut idle))
+    };
+    assert_eq!(within(None), (Some(120), Some(90)));
+    let managed = Owner::HighAvailability("started".to_owned());
+    assert_eq!(within(Some(managed)), (Some(300), Some(270)));
 }
 
 #[test]
@@ -770,27 +906,6 @@ fn a_run_that_the_look_before_the_sleep_discovers_gets_its_own_idle_time() {
 }
 
 #[test]
-fn a_refused_stop_of_what_ended_meanwhile_opens_nothing() {
-    let locked = || error(ErrorKind::Locked { by: "backup".to_owned() });
-    for told in ["die", "synced"] {
-        let mut bench = Bench::ready("one");
-        bench.fall_idle("one");
-        let ask = bench.ask(FAR);
-        // A backup that stops what it copies holds the lock, and is not us.
-        match told {
-            "die" => bench.happens(EventAction::Die(Some(0))),
-            _ => bench.synced(stopped("one")),
-        }
-        bench.order_answers(&stop(), Err(locked()));
-        assert!(bench.granted().is_empty(), "told of its end by {told}, and called ready");
-        bench.read_says(stopped("one"));
-        bench.pass(Duration::from_secs(11));
-        bench.wake_up("two");
-        assert_eq!(bench.granted(), [ask]);
-    }
-}
-
-#[test]
 fn row_48_a_sleeper_that_is_removed_for_good_is_told_of_once() {
     let gone = |bench: &mut Bench| {
         bench.tell(Input::Watched(Ok(WatchItem::Removed)));
@@ -904,7 +1019,7 @@ fn an_engine_that_says_that_it_is_back_is_read_at_once() {
     let away = bench.now + Duration::from_mins(5);
     while bench.now < away {
         bench.read_answers(Err(unavailable()));
-        bench.pass(Duration::from_secs(10));
+        bench.pass(Duration::from_mins(1));
     }
     bench.read_answers(Err(unavailable()));
     let ask = bench.ask(FAR);
@@ -1033,30 +1148,6 @@ fn a_wake_behind_a_stop_has_a_clock_of_its_own() {
     assert!(bench.refused().is_none(), "a wake timeout from its own start order");
     bench.pass(Duration::from_secs(31));
     assert!(bench.refused().is_some());
-}
-
-#[test]
-fn a_lock_that_is_gone_is_blamed_for_nothing() {
-    let mut bench = Bench::asleep();
-    bench.ask(FAR);
-    let locked = ErrorKind::Locked { by: "backup".to_owned() };
-    bench.order_answers(&Order::Start, Err(error(locked)));
-    bench.read_says(stopped("old"));
-    // Whoever held it started it.
-    bench.synced(running("one"));
-    bench.read_says(running("one"));
-    bench.probe_succeeds();
-    assert_eq!(bench.granted().len(), 1);
-    bench.pass(Duration::from_mins(1));
-    let epoch = bench.shared.ready_run().epoch;
-    bench.tell(Input::UpstreamFailed { epoch });
-    bench.ask(FAR);
-    bench.read_says(running("one"));
-    bench.probe_answers(Err(NotReady::new("timed out")));
-    bench.pass(Duration::from_mins(1));
-    assert!(bench.refused().is_none());
-    bench.pass(Duration::from_mins(1));
-    assert!(matches!(bench.refused(), Some((_, WakeError::Timeout { .. }))));
 }
 
 #[test]

@@ -21,15 +21,24 @@ const TAIL: Duration = Duration::from_mins(20);
 
 fn faults() -> impl Strategy<Value = Faults> {
     let chance = || prop_oneof![Just(0_u32), 1..50_u32, 50..500_u32];
-    (chance(), chance(), chance(), chance(), chance(), chance(), any::<bool>()).prop_map(
-        |(order_fails, read_fails, event_lost, crashes, outside, outages, restart_always)| Faults {
+    let lost = (chance(), chance(), chance());
+    let done = (chance(), chance(), chance(), chance());
+    (lost, done, any::<bool>(), any::<bool>()).prop_map(
+        |(
+            (order_fails, read_fails, event_lost),
+            (crashes, outside, outages, locks),
+            restart_always,
+            addresses,
+        )| Faults {
             order_fails,
             read_fails,
             event_lost,
             crashes,
             outside,
             outages,
+            locks,
             restart_always,
+            addresses,
         },
     )
 }
@@ -103,7 +112,9 @@ fn the_same_seed_gives_the_same_history() {
         crashes: 50,
         outside: 50,
         outages: 20,
+        locks: 100,
         restart_always: true,
+        addresses: true,
     };
     let (one, other) = (run(7, faults, 2_000), run(7, faults, 2_000));
     assert_eq!(one.trace, other.trace);

@@ -4,13 +4,14 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, HashSet},
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use drowse_provider::{
-    Action, Actor, ContainerStatus, Details, Error, ErrorKind, Event, EventAction, Observation,
-    RunId, Signal, Unusable, WatchItem,
+    Action, Actor, ContainerStatus, Details, Error, ErrorKind, Event, EventAction, Network,
+    Observation, RunId, Signal, Unusable, WatchItem,
 };
 use tokio::time::Instant;
 
@@ -35,7 +36,10 @@ pub(super) struct Faults {
     pub(super) crashes: u32,
     pub(super) outside: u32,
     pub(super) outages: u32,
+    pub(super) locks: u32,
     pub(super) restart_always: bool,
+    /// It is dialled at addresses of its own, which come late and change.
+    pub(super) addresses: bool,
 }
 
 impl Faults {
@@ -46,7 +50,9 @@ impl Faults {
         crashes: 0,
         outside: 0,
         outages: 0,
+        locks: 0,
         restart_always: false,
+        addresses: false,
     };
 }
 
@@ -81,12 +87,15 @@ enum Happening {
     Ended(u64),
     /// The engine is asked: what the answer says is decided now, and told later.
     Sampled(EffectId),
-    Probed(EffectId),
+    /// It is asked at this address.
+    Probed(EffectId, Option<IpAddr>),
     Crash(u64),
     EngineRestarts(u64),
     Watch,
     LeaseEnds,
     EngineUp,
+    /// What was locked at the time of this number is not any more.
+    Unlocked(u64),
 }
 
 #[derive(Debug)]
@@ -120,6 +129,23 @@ struct Container {
     run: u64,
     exit: Option<i64>,
     serves_from: Moment,
+    lock: Option<u64>,
+    address: u8,
+    address_from: Moment,
+}
+
+impl Container {
+    fn stopped(run: u64, now: Moment) -> Self {
+        Self {
+            status: ContainerStatus::Stopped,
+            run,
+            exit: None,
+            serves_from: now,
+            lock: None,
+            address: 1,
+            address_from: now,
+        }
+    }
 }
 
 /// What the core has been told about the run that it may call ready.
@@ -155,13 +181,20 @@ pub(super) struct World {
     next_ask: u64,
     /// Somebody asked for a lease since it was last put to sleep, or since all were told no.
     wanted: bool,
-    /// The last order was refused because of a lock: a wake goes on behind it.
-    locked: bool,
+    /// A lock was told of since the last order that was taken: a wake goes on behind it.
+    met_lock: bool,
+    /// The last read that was told found it locked.
+    read_locked: bool,
+    locks: u64,
+    /// Where an application answered a probe.
+    answered_at: HashSet<IpAddr>,
     /// When a sleep was last ordered, with no request for another and no start since.
     slept_at: Option<Moment>,
     pub(super) leases: u32,
     last_drop: Option<Moment>,
     order_in_flight: Option<(EffectId, Order)>,
+    /// The run whose end, or freezing, the engine was ordered and has not carried out yet.
+    to_sleep: Option<u64>,
     unsettled: bool,
     told: Told,
     pub(super) grants: u64,
@@ -175,7 +208,7 @@ impl World {
         let policy =
             Policy::new(IDLE).with_wake_timeout(WAKE_TIMEOUT).with_start_grace(START_GRACE);
         let mut world = Self {
-            core: Core::new(Arc::clone(&shared), policy, now),
+            core: Core::new(Arc::clone(&shared), policy, now).at_passing_address(faults.addresses),
             shared,
             now,
             dice: Dice(seed),
@@ -189,23 +222,25 @@ impl World {
             sleepers: BTreeMap::new(),
             next_ask: 0,
             wanted: false,
-            locked: false,
+            met_lock: false,
+            read_locked: false,
+            locks: 0,
+            answered_at: HashSet::new(),
             slept_at: None,
             leases: 0,
             last_drop: None,
             order_in_flight: None,
+            to_sleep: None,
             unsettled: false,
             told: Told::default(),
             grants: 0,
             orders: 0,
         };
-        let running = world.dice.roll(2) == 0;
-        world.container = Some(Container {
-            status: if running { ContainerStatus::Running } else { ContainerStatus::Stopped },
-            run: 1,
-            exit: None,
-            serves_from: now,
-        });
+        let mut container = Container::stopped(1, now);
+        if world.dice.roll(2) == 0 {
+            container.status = ContainerStatus::Running;
+        }
+        world.container = Some(container);
         world.tell(Input::Tick);
         world
     }
@@ -237,7 +272,13 @@ impl World {
         self.now = self.now.max(next.at);
         match next.what {
             Happening::Told(input) => self.tell(input),
-            Happening::Applied(order) => self.apply(&order),
+            Happening::Applied(order) if order.is_start() => self.apply(&order),
+            Happening::Applied(order) => {
+                let run = self.to_sleep.take();
+                if self.container.as_ref().map(|container| container.run) == run {
+                    self.apply(&order);
+                }
+            }
             Happening::Ended(run) => {
                 if self.container.as_ref().is_some_and(|container| container.run == run) {
                     self.apply(&Order::Kill);
@@ -248,8 +289,8 @@ impl World {
                 let latency = self.dice.millis(0, 30);
                 self.plan(latency, Happening::Told(Input::ReadDone { id, result }));
             }
-            Happening::Probed(id) => {
-                let result = self.probe(id);
+            Happening::Probed(id, address) => {
+                let result = self.probe(id, address);
                 // A busy application answers late.
                 let longest = if self.dice.roll(10) == 0 { 9_000 } else { 10 };
                 let latency = self.dice.millis(0, longest);
@@ -279,6 +320,14 @@ impl World {
                 self.log("engine up");
                 self.engine_up = true;
                 self.plan(Duration::ZERO, Happening::Watch);
+            }
+            Happening::Unlocked(lock) => {
+                if let Some(container) =
+                    self.container.as_mut().filter(|one| one.lock == Some(lock))
+                {
+                    container.lock = None;
+                    self.happened(EventAction::Lock(None));
+                }
             }
         }
     }
@@ -315,6 +364,13 @@ impl World {
                 self.tell(Input::UpstreamFailed { epoch });
             }
             8 if self.dice.roll(3) == 0 => self.ask_for_sleep(),
+            9 if self.dice.permille(self.faults.locks) => self.lock(),
+            9 if self.faults.addresses && self.dice.roll(10) == 0 => {
+                self.log("it moves");
+                if let Some(container) = &mut self.container {
+                    container.address = container.address % 200 + 1;
+                }
+            }
             _ => {
                 // Time passes: sometimes a moment, sometimes longer than anything lasts.
                 let pause = match self.dice.roll(4) {
@@ -344,6 +400,21 @@ impl World {
         self.tell(Input::Ask { id, deadline });
     }
 
+    /// A backup, a snapshot: for a moment, or for longer than anybody waits.
+    fn lock(&mut self) {
+        let Some(container) = self.container.as_mut().filter(|one| one.lock.is_none()) else {
+            return;
+        };
+        self.locks += 1;
+        let lock = self.locks;
+        container.lock = Some(lock);
+        self.log("locked");
+        self.happened(EventAction::Lock(Some("backup".to_owned())));
+        let longest = if self.dice.roll(2) == 0 { 5_000 } else { 300_000 };
+        let held = self.dice.millis(1, longest);
+        self.plan(held, Happening::Unlocked(lock));
+    }
+
     fn ask_for_sleep(&mut self) {
         let id = AskId(self.next_ask);
         self.next_ask += 1;
@@ -355,6 +426,8 @@ impl World {
 
     /// Invariant 2: nobody is told "ready" unless this run was.
     fn granted(&mut self) {
+        let run = self.container.as_ref().map(|container| container.run);
+        assert!(self.to_sleep.is_none() || self.to_sleep != run, "a lease on what is about to end");
         let run = self.shared.ready_run().run.clone();
         let observed = &self.told.ready;
         // What answered may be a run of which nobody has told yet: it serves all the same.
@@ -363,6 +436,14 @@ impl World {
             observed.is_some() && (*observed == run || unheard_of),
             "a lease on {run:?}, while {observed:?} is what was observed ready",
         );
+        let ready = self.shared.ready_run();
+        if let Some(network) = ready.details.networks.first() {
+            let dialled = network.addresses.first();
+            assert!(
+                dialled.is_some_and(|address| self.answered_at.contains(address)),
+                "a lease on what is at {dialled:?}, where nobody answered",
+            );
+        }
         self.grants += 1;
         self.leases += 1;
         let held = self.dice.millis(1, 40_000);
@@ -428,6 +509,8 @@ impl World {
             }
             Input::ReadDone { result: Ok(details), .. } => {
                 self.unsettled = false;
+                self.read_locked = details.observation.lock.is_some();
+                self.met_lock |= self.read_locked;
                 self.told.of.extend(details.observation.run.clone());
                 if ended(&details.observation, &self.told.ready) {
                     self.told.ready = None;
@@ -447,7 +530,7 @@ impl World {
             }
             Input::OrderDone { result, .. } => {
                 self.order_in_flight = None;
-                self.locked = matches!(result, Err(error)
+                self.met_lock = matches!(result, Err(error)
                     if matches!(error.kind(), ErrorKind::Locked { .. }));
                 match result {
                     Err(error) if matches!(error.kind(), ErrorKind::Locked { .. }) => {
@@ -479,10 +562,11 @@ impl World {
                 let latency = self.dice.millis(0, 30);
                 self.plan(latency, Happening::Sampled(id));
             }
-            Effect::Probe { id, .. } => {
+            Effect::Probe { id, details, .. } => {
                 self.told.last_probe = Some(id);
                 let latency = self.dice.millis(0, 10);
-                self.plan(latency, Happening::Probed(id));
+                let address = details.networks.first().and_then(|one| one.addresses.first());
+                self.plan(latency, Happening::Probed(id, address.copied()));
             }
             Effect::Grant(id) => {
                 if self.asks.remove(&id).is_some() {
@@ -501,6 +585,8 @@ impl World {
             Effect::Changed(_)
             | Effect::LostAsleep
             | Effect::StaysAwake { .. }
+            | Effect::StaysAwakeLocked { .. }
+            | Effect::WakeWaitsForLock { .. }
             | Effect::Trouble { .. } => {}
         }
     }
@@ -512,8 +598,9 @@ impl World {
             "{order:?} is ordered while {:?} is not settled",
             self.order_in_flight
         );
+        assert!(!self.read_locked, "{order:?} is ordered of what was read as locked");
         if order.is_start() {
-            assert!(self.wanted || self.locked, "{order:?} is ordered and nobody asked for it");
+            assert!(self.wanted || self.met_lock, "{order:?} is ordered and nobody asked for it");
             return;
         }
         assert_eq!(self.leases, 0, "{order:?} is ordered while leases are held");
@@ -545,7 +632,7 @@ impl World {
 
     fn give(&mut self, id: EffectId, order: Order, within: Duration) {
         let failed = |kind| Err(Error::new("sim", Action::Start, kind));
-        let applied = self.dice.millis(1, 3_000);
+        let mut applied = self.dice.millis(1, 3_000);
         let answered = applied + self.dice.millis(0, 20);
         if !self.engine_up {
             self.plan(
@@ -555,7 +642,7 @@ impl World {
             return;
         }
         let fails = self.dice.permille(self.faults.order_fails);
-        let (is_applied, answer_after, result) = match self.dice.roll(5) {
+        let (is_applied, answer_after, result) = match self.dice.roll(6) {
             // The engine refuses: at once, or after it has looked for a while.
             0 if fails => {
                 let looked = if self.dice.roll(2) == 0 { 3 } else { self.dice.roll(4_000) };
@@ -569,11 +656,23 @@ impl World {
             2 if fails => (true, self.dice.millis(0, 4_000), Err(unavailable())),
             // It neither does it nor answers.
             3 if fails => (false, within, failed(ErrorKind::Timeout { after: within, last: None })),
+            // It takes it, and carries it out when nobody waits any more.
+            4 if fails && !order.is_start() => {
+                applied = within + self.dice.millis(0, 110_000);
+                (true, within, failed(ErrorKind::Timeout { after: within, last: None }))
+            }
             // The connection breaks before it was taken.
-            4 if fails => (false, Duration::from_millis(1), Err(unavailable())),
+            5 if fails => (false, Duration::from_millis(1), Err(unavailable())),
+            _ if self.container.as_ref().is_some_and(|container| container.lock.is_some()) => {
+                let looked = self.dice.millis(0, 2_000);
+                (false, looked, failed(ErrorKind::Locked { by: "backup".to_owned() }))
+            }
             _ => (true, answered, Ok(())),
         };
         if is_applied {
+            if !order.is_start() {
+                self.to_sleep = self.container.as_ref().map(|container| container.run);
+            }
             self.plan(applied, Happening::Applied(order));
         }
         self.plan(answer_after, Happening::Told(Input::OrderDone { id, result }));
@@ -623,12 +722,17 @@ impl World {
             _ => self.dice.millis(0, 2_000),
         };
         let serves_from = self.now + delay;
+        let address_from = match self.dice.roll(4) {
+            0 => serves_from + self.dice.millis(0, 10_000),
+            _ => self.now,
+        };
         self.slept_at = None;
         if let Some(container) = &mut self.container {
             container.status = ContainerStatus::Running;
             container.run += 1;
             container.exit = None;
             container.serves_from = serves_from;
+            container.address_from = address_from;
         }
         self.happened(EventAction::Start);
     }
@@ -677,12 +781,8 @@ impl World {
             }
             _ => {
                 if self.container.is_none() {
-                    self.container = Some(Container {
-                        status: ContainerStatus::Stopped,
-                        run: 1_000_000 + self.dice.roll(1_000_000),
-                        exit: None,
-                        serves_from: self.now,
-                    });
+                    let run = 1_000_000 + self.dice.roll(1_000_000);
+                    self.container = Some(Container::stopped(run, self.now));
                     self.happened(EventAction::Create);
                 }
             }
@@ -712,12 +812,30 @@ impl World {
             return Err(unavailable());
         }
         match &self.container {
-            Some(container) => Ok(Details::new("id", "app", observation(container))),
+            Some(container) => {
+                let mut details = Details::new("id", "app", observation(container));
+                if self.faults.addresses {
+                    let is_there = container.status == ContainerStatus::Running
+                        && container.address_from <= self.now;
+                    let addresses = is_there.then(|| address(container)).into_iter().collect();
+                    details.networks = vec![Network::new("net0", None, addresses)];
+                }
+                Ok(details)
+            }
             None => Err(Error::new("sim", Action::Inspect, ErrorKind::NotFound)),
         }
     }
 
-    fn probe(&mut self, id: EffectId) -> Result<(), NotReady> {
+    fn probe(&mut self, id: EffectId, dialled: Option<IpAddr>) -> Result<(), NotReady> {
+        if self.faults.addresses {
+            let Some(dialled) = dialled else {
+                return Err(NotReady::new("no address yet").without_address());
+            };
+            if self.container.as_ref().is_none_or(|container| address(container) != dialled) {
+                return Err(NotReady::new("no route to host").at_passing_address());
+            }
+            self.answered_at.insert(dialled);
+        }
         match &self.container {
             Some(container)
                 if container.status == ContainerStatus::Running
@@ -745,7 +863,8 @@ impl World {
 
     /// No more faults, no more requests: lets time pass until `moment`.
     pub(super) fn quieten_until(&mut self, moment: Moment) {
-        self.faults = Faults { restart_always: self.faults.restart_always, ..Faults::NONE };
+        let Faults { restart_always, addresses, .. } = self.faults;
+        self.faults = Faults { restart_always, addresses, ..Faults::NONE };
         loop {
             let planned = self.agenda.peek().map(|Reverse(next)| next.at);
             let next = self.core.next_deadline().into_iter().chain(planned).min();
@@ -770,12 +889,7 @@ impl World {
 
     pub(super) fn remake_container(&mut self) {
         if self.container.is_none() {
-            self.container = Some(Container {
-                status: ContainerStatus::Stopped,
-                run: 5_000_000,
-                exit: None,
-                serves_from: self.now,
-            });
+            self.container = Some(Container::stopped(5_000_000, self.now));
             self.happened(EventAction::Create);
         }
     }
@@ -794,7 +908,13 @@ fn ends(action: &EventAction) -> bool {
 
 fn observation(container: &Container) -> Observation {
     let exit = container.exit.filter(|_| !container.status.is_alive());
-    Observation::new(container.status.clone(), Some(run_id(container.run))).with_exit_code(exit)
+    Observation::new(container.status.clone(), Some(run_id(container.run)))
+        .with_exit_code(exit)
+        .with_lock(container.lock.map(|_| "backup".to_owned()))
+}
+
+fn address(container: &Container) -> IpAddr {
+    Ipv4Addr::new(10, 0, 0, container.address).into()
 }
 
 fn run_id(run: u64) -> RunId {

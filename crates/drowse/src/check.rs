@@ -1,27 +1,29 @@
 //! `check`: what would be managed, without touching any of it.
 
-use std::time::Duration;
+mod cluster;
 
-use drowse_provider::Deadline;
+use std::collections::BTreeSet;
+
+use drowse_provider::Owner;
 use drowse_watcher::{Policy, SleepMethod};
 use serde::Serialize;
 
+use self::cluster::{Asked, ClusterLine};
 use crate::{
     cli::CheckArgs,
     config::{Config, Problem, Severity, Source, show_duration},
     discovery,
-    engines::Engines,
+    engines::{Engines, SEEING},
+    entrance,
     exit::{CommandError, CommandResult, Exit},
     front,
-    list::table,
-    output::{complain, say, say_json},
-    plan::{self, DefinedIn, EngineView, Inventory, Plan, Planned, PlannedContainer},
+    labels::Dialect,
+    list::{flexible_table, in_cluster, table},
+    output::{chain, complain, say, say_json},
+    plan::{self, DefinedIn, Incumbents, Inventory, Plan, Planned, PlannedContainer},
     run,
     whereabouts::Whereabouts,
 };
-
-/// What reading one engine may take.
-const ENGINE_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub(crate) async fn check(arguments: &CheckArgs) -> CommandResult {
     let (mut config, engines, source) = run::read(arguments.config.as_deref())?;
@@ -63,40 +65,55 @@ pub(crate) async fn examine(
     source: Option<&Source>,
 ) -> Outcome {
     let mut inventory = Inventory::new();
-    let mut unreachable = Vec::new();
+    let (mut unreachable, mut unreadable) = (Vec::new(), Vec::new());
+    let mut clusters = Vec::new();
     for configured in engines.discovered() {
         let engine = &configured.engine;
-        let deadline = Deadline::after(ENGINE_TIMEOUT);
-        let wanted = &configured.wanted;
-        let read = discovery::read_once(engine, wanted, whereabouts, deadline).await;
-        let mut view = read.unwrap_or_else(|error| {
-            let error = format!("{:#}", anyhow::anyhow!(error));
-            unreachable.push(Problem::error(error).about(format!("engine `{}`", engine.name())));
-            EngineView::unread(engine.capabilities(), engine.reach())
-        });
-        if let Some(entrance) = configured.entrance.clone() {
-            view.entrance = Some(entrance.looked_up().await);
-        }
+        let read = discovery::read_once(configured, whereabouts).await;
+        let mut view = match read {
+            Ok(view) => {
+                let about = format!("engine `{}`", engine.name());
+                let refusal = view.trouble.as_ref().map(|why| Problem::error(&**why).about(about));
+                unreadable.extend(view.unseen().cloned().chain(refusal));
+                view
+            }
+            Err(error) => {
+                let about = format!("engine `{}`", engine.name());
+                unreachable.push(Problem::error(chain(&error)).about(about));
+                configured.unread()
+            }
+        };
+        view.entrances = entrance::look_up_all(configured.entrances.clone()).await;
+        clusters.extend(Asked::about(configured, config).await);
         inventory.insert(engine.name().to_owned(), view);
     }
-    let plan = plan::make(config, &inventory);
+    let plan = plan::make(config, &inventory, &Incumbents::default());
     let unmanaged = plan::unmanaged(&plan, &inventory);
     let Plan { workloads, waiting, mut problems } = plan;
     let is_unreachable = !unreachable.is_empty();
-    problems.extend(unreachable);
+    problems.extend(unreachable.into_iter().chain(unreadable));
     for unread in waiting {
-        let why = format!("unknown: its engine `{}` cannot be reached", unread.engine);
+        let is_refused = inventory.get(&unread.engine).is_some_and(|engine| engine.is_refused);
+        let what = if is_refused { "cannot be used" } else { "cannot be reached" };
+        let why = format!("unknown: its engine `{}` {what}", unread.engine);
         problems.push(Problem::warning(why).about(format!("workload `{}`", unread.name)));
+    }
+    let mut hidden = BTreeSet::new();
+    for cluster in &clusters {
+        let lacking = cluster.lacking(&workloads).await;
+        hidden.extend(lacking.hidden);
+        problems.extend(cluster.problems().chain(lacking.problems));
     }
     let mut lines = Vec::new();
     for planned in &workloads {
-        let (mut line, mut trouble) = Line::of(planned, &inventory);
+        let (mut line, mut trouble) = Line::of(planned, &inventory, hidden.contains(&planned.name));
         line.ways_past = plan::ways_past(planned, &inventory, &unmanaged);
         lines.push(line);
         problems.append(&mut trouble);
     }
     let report = Report {
         workloads: lines,
+        clusters: clusters.into_iter().map(Asked::into_line).collect(),
         problems: problems.iter().map(|problem| ProblemLine::of(problem, source)).collect(),
     };
     Outcome { report, problems, is_unreachable }
@@ -106,6 +123,7 @@ pub(crate) async fn examine(
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     workloads: Vec<Line>,
+    clusters: Vec<ClusterLine>,
     problems: Vec<ProblemLine>,
 }
 
@@ -115,9 +133,18 @@ struct Line {
     workload: String,
     engine: String,
     container: String,
-    /// `file` or `labels`.
+    /// The number of the container in its cluster, where its engine is one.
+    vmid: Option<u32>,
+    /// The node that it is on, likewise.
+    node: Option<String>,
+    /// What works on it and keeps orders from it, if anything does.
+    lock: Option<String>,
+    /// Its tags, likewise.
+    tags: Vec<String>,
+    /// `file`, `labels` or `tag`.
     from: &'static str,
-    /// The container's state, or `absent`.
+    /// The container's state, or `absent`, or `hidden` if the credential may not see it, or
+    /// `unreadable` if it is there.
     state: String,
     policy: String,
     idle_seconds: u64,
@@ -160,18 +187,42 @@ impl ProblemLine {
 }
 
 impl Line {
-    fn of(planned: &Planned, inventory: &Inventory) -> (Self, Vec<Problem>) {
+    /// `is_hidden`: the credential may not see its container, which may be there.
+    fn of(planned: &Planned, inventory: &Inventory, is_hidden: bool) -> (Self, Vec<Problem>) {
         let mut problems = Vec::new();
         let about = format!("workload `{}`", planned.name);
         let state = match (&planned.container, &planned.details) {
             (PlannedContainer::Process(_), _) => "stopped".to_owned(),
             (_, Some(details)) => details.observation.status.to_string(),
+            (_, None) if is_hidden => "hidden".to_owned(),
+            // That is a problem of the container's.
+            (PlannedContainer::OnEngine(reference), None)
+                if inventory.get(&planned.engine).is_some_and(|view| view.is_unread(reference)) =>
+            {
+                "unreadable".to_owned()
+            }
             (_, None) => {
-                let why = format!("there is no container `{}` now", planned.container_name());
+                let may_be_unseen = planned.vmid().is_none()
+                    && inventory
+                        .get(&planned.engine)
+                        .is_some_and(|view| matches!(view.dialect, Dialect::Notes { .. }));
+                let or = if may_be_unseen {
+                    format!(", or its credential may not see it (`{SEEING}` is needed)")
+                } else {
+                    String::new()
+                };
+                let why = format!("there is no container `{}` now{or}", planned.container_name());
                 problems.push(Problem::warning(why).about(&*about));
                 "absent".to_owned()
             }
         };
+        if let Some(Owner::HighAvailability(_)) =
+            planned.details.as_ref().and_then(|details| details.owner.as_ref())
+        {
+            let why = "high availability manages it: while it sleeps, its requested state there is \
+                       `stopped`, and nobody but drowse starts it again";
+            problems.push(Problem::warning(why).about(&*about));
+        }
         let mut routes = Vec::new();
         for route in &planned.routes {
             let choice = front::upstream(planned, route, inventory.get(&planned.engine));
@@ -188,10 +239,15 @@ impl Line {
         let line = Self {
             workload: planned.name.clone(),
             engine: planned.engine.clone(),
-            container: planned.container_name(),
+            container: planned.shown_name(),
+            vmid: planned.vmid(),
+            node: planned.node(),
+            lock: planned.lock(),
+            tags: planned.tags(),
             from: match planned.from {
                 DefinedIn::File => "file",
                 DefinedIn::Labels => "labels",
+                DefinedIn::Tag => "tag",
             },
             state,
             policy: describe(&planned.policy),
@@ -221,21 +277,39 @@ fn describe(policy: &Policy) -> String {
 
 impl Report {
     fn render(&self) -> String {
+        let clusters = cluster::render(&self.clusters);
+        let before = if clusters.is_empty() { String::new() } else { format!("{clusters}\n\n") };
+        format!("{before}{}", self.render_workloads())
+    }
+
+    fn render_workloads(&self) -> String {
         if self.workloads.is_empty() {
             return "nothing would be managed".to_owned();
         }
-        let header = ["WORKLOAD", "STATE", "ENGINE", "CONTAINER", "FROM", "POLICY"];
+        // Nodes, numbers and tags are for those who have a cluster.
+        let has_cluster = self.workloads.iter().any(|line| line.vmid.is_some());
+        let here: &[&str] = if has_cluster { &["VMID", "NODE", "TAGS"] } else { &[] };
+        let header =
+            [&["WORKLOAD", "STATE", "ENGINE", "CONTAINER"], here, &["FROM", "POLICY"]].concat();
         let cells = |line: &Line| {
-            [
+            let mut cells = vec![
                 line.workload.clone(),
-                line.state.clone(),
+                match &line.lock {
+                    Some(lock) => format!("{} (locked by {lock})", line.state),
+                    None => line.state.clone(),
+                },
                 line.engine.clone(),
                 line.container.clone(),
-                line.from.to_owned(),
-                line.policy.clone(),
-            ]
+            ];
+            if has_cluster {
+                cells.extend(in_cluster(line.vmid, line.node.as_deref()));
+                let tags = if line.tags.is_empty() { "-".to_owned() } else { line.tags.join(" ") };
+                cells.push(tags);
+            }
+            cells.extend([line.from.to_owned(), line.policy.clone()]);
+            cells
         };
-        let mut text = table(header, self.workloads.iter().map(cells));
+        let mut text = flexible_table(header, self.workloads.iter().map(cells));
         let routes = self.workloads.iter().flat_map(|line| {
             line.routes.iter().map(|route| {
                 [
@@ -266,3 +340,6 @@ impl Report {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

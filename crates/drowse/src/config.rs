@@ -11,13 +11,14 @@ mod tree;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use drowse_docker::{SshFiles, TlsFiles};
-use drowse_gateway::TrustedProxies;
+use drowse_gateway::{HostPattern, TrustedProxies};
 use drowse_provider::Reference;
+use drowse_proxmox::{Credentials, Endpoint, Trust};
 
 pub(crate) use duration::{parse as parse_duration, show as show_duration};
 #[cfg(test)]
-pub(crate) use file::from_text;
-pub(crate) use file::{load, parse_listen};
+pub(crate) use file::{PROXMOX_KEYS, from_text};
+pub(crate) use file::{TRUST_ANYONE, load, parse_listen};
 pub(crate) use problem::{Problem, Problems, Severity, Source};
 pub(crate) use settings::{
     Definition, Given, Origin, ROUTE_KEYS, RouteSettings, Settings, Sleep, WORKLOAD_KEYS, unknown,
@@ -67,12 +68,19 @@ impl Config {
 pub(crate) const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(30);
 
 /// An engine to connect to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct EngineConfig {
     pub(crate) name: String,
-    pub(crate) docker: DockerConfig,
+    pub(crate) kind: EngineKind,
     /// Where it is configured; `None`: it is the default.
     pub(crate) place: Option<Place>,
+}
+
+/// What an engine is, and how it is reached.
+#[derive(Clone, Debug)]
+pub(crate) enum EngineKind {
+    Docker(DockerConfig),
+    Proxmox(Box<ProxmoxConfig>),
 }
 
 /// Where a Docker or Podman engine is.
@@ -94,10 +102,23 @@ pub(crate) enum DockerEndpoint {
     Context(String),
 }
 
+/// Where a Proxmox cluster is, who drowse is to it, and what its containers may ask for.
+#[derive(Clone, Debug)]
+pub(crate) struct ProxmoxConfig {
+    /// Its nodes; never empty.
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) credentials: Credentials,
+    pub(crate) trust: Trust,
+    /// How often it is asked what there is; `None`: the engine's own default.
+    pub(crate) interval: Option<Duration>,
+    /// The hosts that the notes of its containers may claim.
+    pub(crate) discover_hosts: Vec<HostPattern>,
+}
+
 impl EngineConfig {
     fn default_docker() -> Self {
-        let docker = DockerConfig::of(DockerEndpoint::Environment);
-        Self { name: DEFAULT_ENGINE.to_owned(), docker, place: None }
+        let kind = EngineKind::Docker(DockerConfig::of(DockerEndpoint::Environment));
+        Self { name: DEFAULT_ENGINE.to_owned(), kind, place: None }
     }
 }
 

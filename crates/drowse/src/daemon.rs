@@ -15,7 +15,7 @@ use crate::{
     discovery,
     engines::Engines,
     front::{Bound, Front, Listeners},
-    plan::{EngineView, Inventory},
+    plan::Inventory,
     supervisor::Supervisor,
     view::View,
     whereabouts::Whereabouts,
@@ -60,20 +60,16 @@ impl Daemon {
         let whereabouts = Arc::new(Whereabouts::of_this_process());
         let engines = Arc::new(engines);
         let end = CancellationToken::new();
-        let unread = engines.discovered().map(|configured| {
-            let engine = &configured.engine;
-            (engine.name().to_owned(), EngineView::unread(engine.capabilities(), engine.reach()))
-        });
+        let unread = engines
+            .discovered()
+            .map(|configured| (configured.engine.name().to_owned(), configured.unread()));
         let inventory = Arc::new(watch::Sender::new(unread.collect::<Inventory>()));
         let (supervisor, mut view) = Supervisor::new(config.clone(), engines.clone(), front);
         let supervisor = tokio::spawn(supervisor.run(inventory.subscribe(), end.clone()));
         let mut followers = JoinSet::new();
         for configured in engines.discovered() {
-            let engine = configured.engine.clone();
             followers.spawn(discovery::follow(
-                engine,
-                configured.wanted.clone(),
-                configured.entrance.clone(),
+                configured.clone(),
                 whereabouts.clone(),
                 inventory.clone(),
             ));

@@ -1,20 +1,32 @@
 //! The engines that the configuration names.
 
+mod claims;
+mod docker;
+mod proxmox;
+mod rights;
+
 use std::sync::Arc;
 
-use drowse_docker::{DockerEngine, DockerOptions, Location, LocationError};
+pub(crate) use claims::Claim;
+pub(crate) use proxmox::client;
+#[cfg(test)]
+pub(crate) use rights::{NEEDED, ROLE};
+pub(crate) use rights::{Rights, SEEING};
+
 use drowse_gateway::{Standpoint, Vantage};
 use drowse_process::{ProcessEngine, ProcessSpec};
-use drowse_provider::{Engine, Error, Port, Reference};
+use drowse_provider::{Engine, Error, Port, Reach, Reference};
+use drowse_proxmox::Cluster;
 use drowse_watcher::OrderSlots;
 
 use crate::{
     config::{
-        Config, ContainerConfig, DockerConfig, DockerEndpoint, EngineConfig, PROCESS_ENGINE,
-        Problem, Problems, unknown,
+        Config, ContainerConfig, EngineConfig, EngineKind, PROCESS_ENGINE, Problem, Problems,
     },
+    engines::claims::Claims,
     entrance::Entrance,
-    plan::PlannedContainer,
+    labels::Dialect,
+    plan::{EngineView, PlannedContainer},
     state::{Lock, StateFolder},
 };
 
@@ -27,18 +39,61 @@ pub(crate) struct Engines {
 }
 
 /// A configured engine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Configured {
     pub(crate) engine: Arc<dyn Engine>,
-    /// What it is reached by: what its lock is about.
-    pub(crate) endpoint: String,
-    /// Where it is entered, if by a port.
-    pub(crate) entrance: Option<Entrance>,
+    /// What it is reached by, each way: what its locks are about.
+    pub(crate) endpoints: Vec<String>,
+    /// The ways to engines that may lead through one of its containers.
+    pub(crate) entrances: Vec<Entrance>,
+    /// How its containers say what they want.
+    pub(crate) dialect: Dialect,
     pub(crate) slots: OrderSlots,
     /// From where its containers are dialled; kept true by whoever reads the engine.
     pub(crate) standpoint: Standpoint,
     /// What the file's workloads name on it.
     pub(crate) wanted: Arc<[Reference]>,
+    /// Its cluster, if it is one, to be claimed before anything of it is managed.
+    pub(crate) claim: Option<Claim>,
+    /// What drowse may do on that cluster.
+    pub(crate) rights: Option<Rights>,
+}
+
+/// An engine of some kind.
+struct Made {
+    engine: Arc<dyn Engine>,
+    /// As its locks are about.
+    endpoints: Vec<String>,
+    /// Where it is reached, each with its scheme.
+    urls: Vec<String>,
+    dialect: Dialect,
+    cluster: Option<(Cluster, Rights)>,
+}
+
+impl Configured {
+    /// A Docker engine with these containers in the file, for tests.
+    #[cfg(test)]
+    pub(crate) fn of(engine: Arc<dyn Engine>, wanted: &[Reference]) -> Self {
+        Self {
+            engine,
+            endpoints: vec!["unix:///run/test.sock".to_owned()],
+            entrances: Vec::new(),
+            dialect: Dialect::Labels,
+            slots: OrderSlots::default(),
+            standpoint: Vantage::Host.into(),
+            wanted: wanted.into(),
+            claim: None,
+            rights: None,
+        }
+    }
+
+    /// Its part of the inventory before it is read.
+    pub(crate) fn unread(&self) -> EngineView {
+        EngineView {
+            dialect: self.dialect.clone(),
+            ..EngineView::unread(self.engine.capabilities(), self.engine.reach())
+        }
+    }
 }
 
 impl Engines {
@@ -48,9 +103,12 @@ impl Engines {
     /// What cannot be an engine, or names a container as its engine never can, with its place.
     pub(crate) fn new(config: &Config) -> Result<Self, Problems> {
         let mut problems = Problems::default();
-        let mut list = Vec::new();
+        let mut list: Vec<Configured> = Vec::new();
+        let claims = Claims::default();
         for engine in &config.engines {
-            match configured(engine, config) {
+            let configured = configured(engine, config, &claims)
+                .and_then(|configured| refuse_twins(configured, &list));
+            match configured {
                 Ok(configured) => {
                     refuse_unknown_references(&configured, config, &mut problems);
                     list.push(configured);
@@ -77,17 +135,27 @@ impl Engines {
         if problems.has_errors() {
             return Err(problems);
         }
+        let all: Vec<Entrance> =
+            list.iter().flat_map(|one: &Configured| one.entrances.clone()).collect();
+        for configured in &mut list {
+            let own = configured.engine.name().to_owned();
+            configured.entrances = match configured.engine.reach() {
+                // Its containers are machines, which may host any engine.
+                Reach::Routed => all.clone(),
+                _ => all
+                    .iter()
+                    .filter(|it| it.engine() == own && it.is_the_engines_own())
+                    .cloned()
+                    .collect(),
+            };
+        }
         Ok(Self { list, processes, process_slots: OrderSlots::default() })
     }
 
     /// One engine, for the tests of those who use engines.
     #[cfg(test)]
     pub(crate) fn of(engine: Arc<dyn Engine>) -> Self {
-        let endpoint = "unix:///run/test.sock".to_owned();
-        let slots = OrderSlots::default();
-        let (entrance, standpoint) = (None, Vantage::Host.into());
-        let wanted = Arc::new([]);
-        let list = vec![Configured { engine, endpoint, entrance, slots, standpoint, wanted }];
+        let list = vec![Configured::of(engine, &[])];
         Self { list, processes: None, process_slots: OrderSlots::default() }
     }
 
@@ -151,8 +219,8 @@ impl Engines {
     pub(crate) fn lock(&self, state: &StateFolder) -> anyhow::Result<Vec<Lock>> {
         self.list
             .iter()
-            .map(|configured| {
-                let (name, endpoint) = (configured.engine.name(), &configured.endpoint);
+            .flat_map(|one| one.endpoints.iter().map(|endpoint| (one.engine.name(), endpoint)))
+            .map(|(name, endpoint)| {
                 state.lock_engine(endpoint).map_err(|error| {
                     error.describe(&format!(
                         "manages engine `{name}` ({endpoint}) already: stop it first"
@@ -172,10 +240,11 @@ impl Engines {
 }
 
 /// The error is a lower-case fragment.
-fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, String> {
-    let location = location(&config.docker)?;
-    let engine = DockerEngine::connect(&config.name, location, DockerOptions::new())
-        .map_err(|error| error.kind().to_string())?;
+fn configured(config: &EngineConfig, all: &Config, claims: &Claims) -> Result<Configured, String> {
+    let Made { engine, endpoints, urls, dialect, cluster } = match &config.kind {
+        EngineKind::Docker(docker) => docker::make(&config.name, docker)?,
+        EngineKind::Proxmox(proxmox) => proxmox::make(&config.name, proxmox)?,
+    };
     let wanted = all.workloads.iter().filter_map(|workload| match &workload.container {
         ContainerConfig::OnEngine { engine, reference } if *engine == config.name => {
             Some(reference.clone())
@@ -183,52 +252,31 @@ fn configured(config: &EngineConfig, all: &Config) -> Result<Configured, String>
         _ => None,
     });
     Ok(Configured {
-        entrance: Entrance::of(&engine.url()),
-        endpoint: one_spelling(&engine.url()),
-        engine: Arc::new(engine),
+        entrances: urls.iter().filter_map(|url| Entrance::of(&config.name, url)).collect(),
+        endpoints,
+        engine,
+        dialect,
         slots: OrderSlots::default(),
         standpoint: Vantage::Host.into(),
         wanted: wanted.collect(),
+        claim: cluster.as_ref().map(|(cluster, _)| claims.about(&config.name, cluster)),
+        rights: cluster.map(|(_, rights)| rights),
     })
 }
 
-/// Where an engine is. The error is a lower-case fragment.
-fn location(config: &DockerConfig) -> Result<Location, String> {
-    let named = match &config.endpoint {
-        DockerEndpoint::Environment => Location::of_environment(),
-        DockerEndpoint::Url(url) => Ok(Location::new(url)),
-        DockerEndpoint::Context(name) => Location::of_context(name),
+/// One cluster is one engine. That two names of nodes lead to one is found out when it answers.
+fn refuse_twins(configured: Configured, others: &[Configured]) -> Result<Configured, String> {
+    let is_shared = |other: &&Configured| {
+        configured.claim.is_some()
+            && other.endpoints.iter().any(|one| configured.endpoints.contains(one))
     };
-    let location = named.map_err(|error| match &error {
-        LocationError::UnknownContext { name, folder, known } if !known.is_empty() => {
-            let known: Vec<_> = known.iter().map(String::as_str).collect();
-            format!("{} (in `{}`)", unknown("Docker context", name, &known), folder.display())
-        }
-        _ => format!("{:#}", anyhow::anyhow!(error)),
-    })?;
-    let location = location.with_ssh(config.ssh.clone());
-    Ok(match &config.tls {
-        Some(files) => location.with_tls(files.clone()),
-        None => location,
-    })
-}
-
-/// One socket has many spellings: `/var/run` is mostly a link to `/run`, and whoever logs in to a
-/// machine by ssh finds the same one.
-fn one_spelling(url: &str) -> String {
-    match url.split_once("://") {
-        Some(("unix", path)) => {
-            // A socket that is not there yet keeps the name that it was given.
-            let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.into());
-            format!("unix://{}", path.display())
-        }
-        Some(("ssh", rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            let host = authority.rsplit('@').next().unwrap_or(authority);
-            let host = host.strip_suffix(":22").unwrap_or(host).to_lowercase();
-            format!("ssh://{host}{path}")
-        }
-        _ => url.to_lowercase(),
+    match others.iter().find(is_shared) {
+        Some(other) => Err(format!(
+            "its `url` is of engine `{}` already: a cluster is one engine, with all its nodes in \
+             one `url`",
+            other.engine.name()
+        )),
+        None => Ok(configured),
     }
 }
 
@@ -242,31 +290,5 @@ fn refuse_unknown_references(configured: &Configured, config: &Config, problems:
             let message = format!("workload `{}`: {}", workload.name, error.kind());
             problems.push(Problem::error(message).at(&workload.place));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_socket_is_one_engine_however_it_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let (socket, link) = (folder.path().join("docker.sock"), folder.path().join("link"));
-        std::fs::write(&socket, "").unwrap();
-        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
-        let spelt = |url: &str| {
-            let engine = DockerEngine::connect("home", url, DockerOptions::new()).unwrap();
-            one_spelling(&engine.url())
-        };
-        let plain = spelt(&socket.display().to_string());
-        assert_eq!(spelt(&format!("unix://{}", socket.display())), plain);
-        assert_eq!(spelt(&link.join("docker.sock").display().to_string()), plain);
-        assert_eq!(spelt("tcp://NAS"), "tcp://nas:2375");
-        assert_eq!(spelt("http://nas:2375/"), "tcp://nas:2375");
-        for url in ["ssh://nas", "ssh://me@Nas:22/", "ssh://root@nas/var/run/docker.sock"] {
-            assert_eq!(spelt(url), "ssh://nas/var/run/docker.sock");
-        }
-        assert_eq!(spelt("ssh://me@[::1]:2222/d"), "ssh://[::1]:2222/d");
     }
 }

@@ -1,5 +1,5 @@
-//! Where an engine that is reached over the network is entered: perhaps by a container of its own, a
-//! socket proxy.
+//! Where an engine that is reached over the network is entered: perhaps by a container of its own (a
+//! socket proxy), perhaps by one of another engine (a Docker host in an LXC container).
 
 use std::{
     collections::BTreeSet,
@@ -17,6 +17,8 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// A TCP port behind which there is an engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entrance {
+    engine: String,
+    scheme: String,
     host: String,
     port: u16,
     /// The host's, as far as they could be found.
@@ -24,13 +26,36 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    /// The entrance of the engine at this URL; `None` for a socket, which is nobody's port.
-    pub(crate) fn of(url: &str) -> Option<Self> {
-        let rest = url.strip_prefix("tcp://").or_else(|| url.strip_prefix("http://"))?;
-        let authority: http::uri::Authority = rest.trim_end_matches('/').parse().ok()?;
+    /// The entrance of `engine`, which is at this URL; `None` for a socket, which is nobody's port.
+    pub(crate) fn of(engine: &str, url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once("://")?;
+        let usual_port = match scheme {
+            "tcp" | "http" => None,
+            "ssh" => Some(22),
+            "https" => Some(8006),
+            _ => return None,
+        };
+        let authority = rest.split('/').next().unwrap_or_default();
+        let authority: http::uri::Authority = authority.parse().ok()?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let addresses = host.parse().into_iter().collect();
-        Some(Self { host, port: authority.port_u16()?, addresses })
+        Some(Self {
+            engine: engine.to_owned(),
+            scheme: if scheme == "http" { "tcp" } else { scheme }.to_owned(),
+            host,
+            port: authority.port_u16().or(usual_port)?,
+            addresses,
+        })
+    }
+
+    /// The engine that is reached by it.
+    pub(crate) fn engine(&self) -> &str {
+        &self.engine
+    }
+
+    /// Whether the engine itself is behind the port, and not a machine that is logged in to.
+    pub(crate) fn is_the_engines_own(&self) -> bool {
+        self.scheme != "ssh"
     }
 
     /// The same, with the addresses that its host name has now. Cancel safe.
@@ -46,29 +71,99 @@ impl Entrance {
 
     /// Whether it is an address of this container's.
     pub(crate) fn has_address_of(&self, container: &Details) -> bool {
-        let mut addresses = container.networks.iter().flat_map(|network| &network.addresses);
+        let mut addresses =
+            container.networks.iter().flat_map(|it| it.addresses.iter().chain(&it.fixed));
         addresses.any(|address| self.addresses.contains(address))
     }
 
-    /// Whether who knocks there is let in by this container, which is one of the engine's behind it: then
-    /// its port on that engine's host is the entrance, whatever the host is called. `from_inside`: who knocks is in a
-    /// container of the same engine, where its name is a host name.
-    pub(crate) fn is(&self, container: &Details, from_inside: bool) -> bool {
-        let is_published = container.published.iter().any(|published| {
-            published.host_port == Some(self.port)
-                && published.container.transport == Transport::Tcp
-        });
+    /// By what this container is known to let in who knocks there; `None` if it is not.
+    pub(crate) fn leads_through(&self, container: &Details, asked: Asked) -> Option<Sign> {
+        let is_published = || {
+            container.published.iter().any(|published| {
+                published.host_port == Some(self.port)
+                    && published.container.transport == Transport::Tcp
+            })
+        };
         let service = compose::service_of(&container.labels).map(|(_, service)| service);
-        let is_called = self.host == container.name || Some(self.host.as_str()) == service;
-        (from_inside && is_called) || self.has_address_of(container) || is_published
+        let is_called = || self.host == container.name || Some(self.host.as_str()) == service;
+        match asked {
+            _ if self.has_address_of(container) => Some(Sign::Address),
+            Asked::BehindIt => is_published().then_some(Sign::Port),
+            Asked::BehindItFromInside if is_published() => Some(Sign::Port),
+            Asked::BehindItFromInside => is_called().then_some(Sign::Name),
+            Asked::OfMachines => self.may_be_host_of(container).then_some(Sign::Name),
+        }
     }
+
+    /// Whether a machine has this host name, which it keeps while it sleeps and has no address. That
+    /// must not depend on whether it sleeps: what is not managed asleep could not be woken.
+    fn may_be_host_of(&self, machine: &Details) -> bool {
+        let is_fixed = machine.networks.iter().any(|network| !network.fixed.is_empty());
+        // A name of the wide world, or one that leads to another address than the machine's.
+        let is_elsewhere = !self.addresses.is_empty()
+            && (is_fixed || !self.addresses.iter().any(|address| is_private(*address)));
+        !is_elsewhere && may_be_one_machine(&self.host, &machine.name)
+    }
+}
+
+/// Whether two names may be those of one machine. Its domain is said in some places and left out in
+/// others, whoever is asked: a name's first part counts.
+pub(crate) fn may_be_one_machine(one: &str, other: &str) -> bool {
+    fn first(name: &str) -> &str {
+        name.split('.').next().unwrap_or_default()
+    }
+    let is_address = |name: &str| name.parse::<IpAddr>().is_ok();
+    !is_address(one) && !is_address(other) && first(one).eq_ignore_ascii_case(first(other))
+}
+
+/// Whether an address is one of a network that is not the internet.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => {
+            let [first, second, ..] = address.octets();
+            let is_shared = first == 100 && (64..128).contains(&second);
+            address.is_private() || address.is_link_local() || address.is_loopback() || is_shared
+        }
+        IpAddr::V6(address) => {
+            address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback()
+        }
+    }
+}
+
+/// All of them, with the addresses that their host names have now. Cancel safe.
+pub(crate) async fn look_up_all(entrances: Vec<Entrance>) -> Vec<Entrance> {
+    futures::future::join_all(entrances.into_iter().map(Entrance::looked_up)).await
+}
+
+/// What a container is to an entrance that is compared with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// One of the engine behind it: then its port on that engine's host is the entrance, whatever the
+    /// host is called.
+    BehindIt,
+    /// The same, and who knocks is in a container of that engine, where its name is a host name.
+    BehindItFromInside,
+    /// A machine in its own right, whose name may be a host name.
+    OfMachines,
+}
+
+/// By what a container is known to be the way through an entrance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sign {
+    /// The entrance is a port that it publishes.
+    Port,
+    Address,
+    /// Its name is the host name.
+    Name,
 }
 
 impl fmt::Display for Entrance {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.parse() {
-            Ok(address) => write!(formatter, "tcp://{}", SocketAddr::new(address, self.port)),
-            Err(_) => write!(formatter, "tcp://{}:{}", self.host, self.port),
+            Ok(address) => {
+                write!(formatter, "{}://{}", self.scheme, SocketAddr::new(address, self.port))
+            }
+            Err(_) => write!(formatter, "{}://{}:{}", self.scheme, self.host, self.port),
         }
     }
 }
@@ -95,7 +190,9 @@ mod tests {
     #[test]
     fn a_socket_proxy_is_known_by_its_address_or_by_its_published_port() {
         let is = |url: &str, address: &str, port| {
-            Entrance::of(url).is_some_and(|entrance| entrance.is(&container(address, port), false))
+            let container = container(address, port);
+            Entrance::of("home", url)
+                .is_some_and(|it| it.leads_through(&container, Asked::BehindIt).is_some())
         };
         assert!(is("tcp://172.18.0.2:2375", "172.18.0.2", 1));
         assert!(is("tcp://127.0.0.1:2375", "172.18.0.2", 2375));
@@ -108,23 +205,78 @@ mod tests {
     #[test]
     fn from_inside_a_container_its_name_or_its_service_is_its_host_name() {
         let mut proxy = container("172.18.0.2", 1);
-        let is = |proxy: &Details, url: &str, from_inside| {
-            Entrance::of(url).unwrap().is(proxy, from_inside)
+        let is = |proxy: &Details, url: &str, asked| {
+            Entrance::of("home", url).unwrap().leads_through(proxy, asked).is_some()
         };
-        assert!(is(&proxy, "tcp://socket-proxy:2375", true));
-        assert!(!is(&proxy, "tcp://socket-proxy:2375", false), "a machine of that name");
+        let (inside, outside) = (Asked::BehindItFromInside, Asked::BehindIt);
+        assert!(is(&proxy, "tcp://socket-proxy:2375", inside));
+        assert!(!is(&proxy, "tcp://socket-proxy:2375", outside), "a machine of that name");
         "stack-dockerproxy-1".clone_into(&mut proxy.name);
         for (label, value) in [(compose::PROJECT, "stack"), (compose::SERVICE, "dockerproxy")] {
             proxy.labels.insert(label.to_owned(), value.to_owned());
         }
-        assert!(is(&proxy, "tcp://dockerproxy:2375", true));
-        assert!(!is(&proxy, "tcp://socket-proxy:2375", true));
+        assert!(is(&proxy, "tcp://dockerproxy:2375", inside));
+        assert!(!is(&proxy, "tcp://socket-proxy:2375", inside));
     }
 
     #[tokio::test]
     async fn a_host_name_is_looked_up() {
-        let entrance = Entrance::of("tcp://localhost:2375").unwrap();
-        assert!(!entrance.is(&container("127.0.0.1", 1), false), "not looked up yet");
-        assert!(entrance.looked_up().await.is(&container("127.0.0.1", 1), false));
+        let entrance = Entrance::of("home", "tcp://localhost:2375").unwrap();
+        let container = container("127.0.0.1", 1);
+        let is_it = |it: &Entrance| it.leads_through(&container, Asked::BehindIt).is_some();
+        assert!(!is_it(&entrance), "not looked up yet");
+        assert!(is_it(&entrance.looked_up().await));
+    }
+
+    #[test]
+    fn a_machine_that_hosts_an_engine_is_known_by_address_or_name() {
+        let is = |url: &str, name: &str, fixed: &str| {
+            let mut machine =
+                Details::new("201", name, Observation::new(ContainerStatus::Stopped, None));
+            let network = Network::new("net0", None, Vec::new());
+            machine.networks = vec![network.defined_as(None, vec![fixed.parse().unwrap()])];
+            Entrance::of("home", url).unwrap().leads_through(&machine, Asked::OfMachines).is_some()
+        };
+        for url in ["tcp://10.0.0.7:2375", "ssh://me@10.0.0.7/run/docker.sock", "https://10.0.0.7"]
+        {
+            assert!(is(url, "web", "10.0.0.7"), "{url}");
+            assert!(!is(url, "web", "10.0.0.8"), "{url}");
+        }
+        assert!(is("ssh://me@Docker1.lan:2222", "docker1", "10.0.0.8"));
+        for host in ["docker1", "docker1.lan", "Docker1.home.arpa"] {
+            assert!(is(&format!("tcp://{host}:2375"), "docker1.lan", "10.0.0.8"), "{host}");
+        }
+        assert!(!is("ssh://me@docker1.lan", "docker", "10.0.0.8"));
+        assert!(!is("tcp://10.0.0.7:2375", "10.lan", "10.0.0.8"), "an address has no first name");
+    }
+
+    #[test]
+    fn a_machine_is_not_taken_for_another_one_of_its_name() {
+        let is = |url: &str, resolved: &[&str], fixed: &[&str]| {
+            let addresses = |all: &[&str]| all.iter().map(|it| it.parse().unwrap()).collect();
+            let observation = Observation::new(ContainerStatus::Stopped, None);
+            let mut machine = Details::new("201", "docker.lan", observation);
+            let network = Network::new("net0", None, Vec::new());
+            machine.networks = vec![network.defined_as(None, addresses(fixed))];
+            let mut entrance = Entrance::of("home", url).unwrap();
+            entrance.addresses = resolved.iter().map(|it| it.parse().unwrap()).collect();
+            entrance.leads_through(&machine, Asked::OfMachines) == Some(Sign::Name)
+        };
+        for url in ["ssh://docker.lan", "tcp://docker:2375"] {
+            assert!(is(url, &[], &["10.0.0.8"]), "{url} cannot be found");
+            assert!(is(url, &["10.0.0.7"], &[]), "{url} may be its address while it is awake");
+            assert!(!is(url, &["10.0.0.7"], &["10.0.0.8"]), "{url}: it has another one");
+        }
+        for elsewhere in ["203.0.113.7", "2001:db8::7"] {
+            assert!(!is("tcp://docker.provider.com:2375", &[elsewhere], &[]), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn an_entrance_is_shown_without_the_user() {
+        let shown = |url| Entrance::of("home", url).unwrap().to_string();
+        assert_eq!(shown("ssh://me@nas/run/docker.sock"), "ssh://nas:22");
+        assert_eq!(shown("http://[::1]:2375/"), "tcp://[::1]:2375");
+        assert_eq!(shown("https://pve1:8006"), "https://pve1:8006");
     }
 }

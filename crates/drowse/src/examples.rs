@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     config,
-    labels::{self, Labelled, Reading},
+    labels::{Dialect, Labelled, Reading},
 };
 
 /// Where drowse listens in its image.
@@ -67,10 +67,12 @@ impl Stack {
     /// The applications: what drowse's own reader of labels takes for enabled.
     fn applications(&self) -> Vec<(&Value, Labelled)> {
         self.services()
-            .filter_map(|(service, definition)| match labels::read(&labels_of(definition)) {
-                Reading::Nothing => None,
-                Reading::Enabled(labelled) => Some((definition, *labelled)),
-                other => panic!("{}: {service}: {other:?}", self.name),
+            .filter_map(|(service, definition)| {
+                match Dialect::Labels.read(&labels_of(definition)) {
+                    Reading::Nothing => None,
+                    Reading::Enabled(labelled) => Some((definition, *labelled)),
+                    other => panic!("{}: {service}: {other:?}", self.name),
+                }
             })
             .collect()
     }
@@ -135,7 +137,11 @@ fn drowse_has_what_it_needs_and_no_more() {
         assert_eq!(names(&drowse["group_add"]).len(), 1, "the socket's group");
         let socket = "/var/run/docker.sock:/var/run/docker.sock";
         assert!(names(&drowse["volumes"]).contains(&socket), "{}", stack.name);
-        assert_eq!(labels::read(&labels_of(drowse)), Reading::Nothing, "it does not sleep itself");
+        assert_eq!(
+            Dialect::Labels.read(&labels_of(drowse)),
+            Reading::Nothing,
+            "it does not sleep itself"
+        );
     }
 }
 
@@ -159,6 +165,13 @@ fn the_proxys_network_is_trusted_and_holds_nobody_else() {
         assert!(names(&stack.drowse()["volumes"]).contains(&mounted));
         assert_eq!(stack.drowse()["environment"]["DROWSE_CONFIG"], "/etc/drowse/drowse.yaml");
     }
+}
+
+#[test]
+fn the_cluster_of_the_example_is_read() {
+    let config = config::from_text(&text("proxmox/drowse.yaml")).unwrap();
+    assert_eq!((config.engines.len(), config.workloads.len()), (1, 1));
+    assert_eq!(config.never_sleep, ["dns", "105"]);
 }
 
 #[test]

@@ -228,7 +228,7 @@ pub(crate) fn upstream(
         });
     };
     let policy = upstream_policy(route.port, route.address.clone(), planned.network.clone());
-    match upstream::choose(details, &view.reach, &view.here.vantage, &policy) {
+    match upstream::choose(details, &view.reach, &view.capabilities, &view.here.vantage, &policy) {
         Ok(upstream) => Ok((upstream.target.map(|target| target.to_string()), upstream.why)),
         Err(none) => Err(none.to_string()),
     }

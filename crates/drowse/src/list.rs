@@ -62,10 +62,18 @@ pub(crate) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
+    flexible_table(header.to_vec(), rows.into_iter().map(Vec::from))
+}
+
+/// The same with as many columns as the header has.
+pub(crate) fn flexible_table(
+    header: Vec<&str>,
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     for row in rows {
-        table.add_row(row.map(|cell| one_line(&cell)));
+        table.add_row(row.iter().map(|cell| one_line(cell)));
     }
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
@@ -74,11 +82,18 @@ pub(crate) fn table<const N: usize>(
 }
 
 fn render(listing: &Listing) -> String {
-    let header = ["WORKLOAD", "STATE", "SINCE", "ENGINE", "CONTAINER", "ROUTES", "LEASES", "WHY"];
+    // Nodes and numbers are for those who have a cluster.
+    let has_cluster = listing.workloads.iter().any(|row| row.vmid.is_some());
+    let in_cluster: &[&str] = if has_cluster { &["VMID", "NODE"] } else { &[] };
+    let header = [
+        &["WORKLOAD", "STATE", "SINCE", "ENGINE", "CONTAINER"],
+        in_cluster,
+        &["ROUTES", "LEASES", "WHY"],
+    ];
     let mut text = if listing.workloads.is_empty() {
         "nothing is managed".to_owned()
     } else {
-        table(header, listing.workloads.iter().map(cells))
+        flexible_table(header.concat(), listing.workloads.iter().map(|row| cells(row, has_cluster)))
     };
     for problem in &listing.problems {
         for part in ["\n", &problem.severity, ": ", &problem.message] {
@@ -88,24 +103,36 @@ fn render(listing: &Listing) -> String {
     text
 }
 
-fn cells(row: &Row) -> [String; 8] {
-    let state =
-        if row.engine_lost { format!("{} (engine lost)", row.state) } else { row.state.clone() };
+fn cells(row: &Row, has_cluster: bool) -> Vec<String> {
+    let state = match &row.lock {
+        _ if row.engine_lost => format!("{} (engine lost)", row.state),
+        _ if row.forbidden => format!("{} (not permitted)", row.state),
+        Some(lock) => format!("{} (locked by {lock})", row.state),
+        None => row.state.clone(),
+    };
     let leases = match row.waiting {
         0 => row.leases.to_string(),
         waiting => format!("{} (+{waiting} waiting)", row.leases),
     };
     let routes = if row.routes.is_empty() { "-".to_owned() } else { row.routes.join(", ") };
-    [
+    let mut cells = vec![
         row.workload.clone(),
         state,
         row.since_seconds.map_or_else(|| "-".to_owned(), for_people),
         row.engine.clone(),
         row.container.clone(),
-        routes,
-        leases,
-        row.why.clone(),
-    ]
+    ];
+    if has_cluster {
+        cells.extend(in_cluster(row.vmid, row.node.as_deref()));
+    }
+    cells.extend([routes, leases, row.why.clone()]);
+    cells
+}
+
+/// The cells that tell where in its cluster a container is.
+pub(crate) fn in_cluster(vmid: Option<u32>, node: Option<&str>) -> [String; 2] {
+    let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+    [or_dash(vmid.map(|vmid| vmid.to_string())), or_dash(node.map(str::to_owned))]
 }
 
 /// A time in its largest unit.
@@ -131,11 +158,15 @@ mod tests {
             since_seconds: Some(7_300),
             engine: "docker".to_owned(),
             container: format!("{workload}-1"),
+            vmid: None,
+            node: None,
+            lock: None,
             routes: Vec::new(),
             leases: 0,
             waiting: 0,
             why: "idle for 15m".to_owned(),
             engine_lost: false,
+            forbidden: false,
         }
     }
 
@@ -165,6 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_cluster_is_told_where_in_it() {
+        let mut wiki = row("wiki");
+        (wiki.vmid, wiki.node) = (Some(201), Some("pve1".to_owned()));
+        wiki.lock = Some("backup".to_owned());
+        // Its engine is there for all others.
+        let mut mail = row("mail");
+        (mail.vmid, mail.forbidden) = (Some(202), true);
+        mail.why = "not permitted: `VM.Audit` is needed on `/vms/202`".to_owned();
+        let listing = Listing { workloads: vec![row("db"), mail, wiki], problems: Vec::new() };
+        insta::assert_snapshot!(render(&listing), @r"
+        WORKLOAD  STATE                      SINCE  ENGINE  CONTAINER  VMID  NODE  ROUTES  LEASES  WHY
+        db        asleep                     2h     docker  db-1       -     -     -       0       idle for 15m
+        mail      asleep (not permitted)     2h     docker  mail-1     202   -     -       0       not permitted: `VM.Audit` is needed on `/vms/202`
+        wiki      asleep (locked by backup)  2h     docker  wiki-1     201   pve1  -       0       idle for 15m
+        ");
+    }
+
+    #[test]
     fn the_keys_of_the_json_are_stable() {
         let json = serde_json::to_string_pretty(&row("db")).unwrap();
         insta::assert_snapshot!(json, @r#"
@@ -175,11 +224,15 @@ mod tests {
           "since_seconds": 7300,
           "engine": "docker",
           "container": "db-1",
+          "vmid": null,
+          "node": null,
+          "lock": null,
           "routes": [],
           "leases": 0,
           "waiting": 0,
           "why": "idle for 15m",
-          "engine_lost": false
+          "engine_lost": false,
+          "forbidden": false
         }
         "#);
     }

@@ -17,6 +17,8 @@ mod everything;
 mod examples;
 mod exit;
 mod front;
+#[cfg(test)]
+mod guide;
 mod labels;
 mod limits;
 mod list;

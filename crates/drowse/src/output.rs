@@ -1,6 +1,9 @@
 //! What commands say to their user, on standard output.
 
-use std::io::{self, Write as _};
+use std::{
+    error::Error,
+    io::{self, Write as _},
+};
 
 use anyhow::Context as _;
 
@@ -26,6 +29,22 @@ fn spelt_out(text: &str, is_harmful: impl Fn(char) -> bool) -> String {
 /// from outside.
 fn for_terminals(text: &impl std::fmt::Display) -> String {
     spelt_out(&text.to_string(), |c| c.is_control() && c != '\n' && c != '\t')
+}
+
+/// An error and all that caused it. One that repeats its source in its own words is common: that is
+/// said once.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut chain = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !chain.ends_with(&words) {
+            chain.push_str(": ");
+            chain.push_str(&words);
+        }
+        source = cause.source();
+    }
+    chain
 }
 
 /// Writes a text and a line's end. A reader who has gone away (`drowse list | head`) is no error.

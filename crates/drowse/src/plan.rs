@@ -1,6 +1,7 @@
 //! From what the user wants and what the engines have to what is managed: pure, so that `check`
 //! and `run` cannot disagree.
 
+mod claims;
 mod past;
 mod policy;
 mod refusals;
@@ -19,20 +20,22 @@ use drowse_provider::{
 };
 use drowse_watcher::Policy;
 
+pub(crate) use claims::Incumbents;
+use claims::{Reserved, in_order, name_is_taken_by, route_is_taken_by, settle};
 pub(crate) use past::{Crowds, unmanaged, ways_past};
-use policy::{network, passive, policy};
-use refusals::{left_alone, refusals};
+use policy::{may_sleep_under_ha, network, no_high_availability, passive, policy};
+use refusals::{hosts_our_machine, left_alone, refusals};
 use selves::{leads_to_us, refuse_our_own, refuse_our_port};
 pub(crate) use services::is_named;
-use services::{Bound, Services, lasting_reference};
+use services::{Bound, Services, lasting_reference, namesakes};
 
 use crate::{
     config::{
-        Config, ContainerConfig, Given, PROCESS_ENGINE, Problem, ProcessConfig, RouteSettings,
-        Settings, WorkloadConfig,
+        Config, ContainerConfig, Given, Origin, PROCESS_ENGINE, Problem, ProcessConfig,
+        RouteSettings, Settings, WorkloadConfig,
     },
     entrance::Entrance,
-    labels::{self, Labelled, Reading},
+    labels::{self, Dialect, Labelled, Reading},
     whereabouts::Here,
 };
 
@@ -46,24 +49,76 @@ pub(crate) struct EngineView {
     pub(crate) here: Here,
     /// Who else is on its networks.
     pub(crate) crowds: Arc<Crowds>,
+    /// What the engine's machine calls itself, if it is known.
+    pub(crate) machine: Option<String>,
     /// The containers that concern us; `None` before the first read.
     pub(crate) containers: Option<Vec<Arc<Details>>>,
+    /// What concerns us, too, and could never be read, by id: hosts that nobody has may belong there.
+    pub(crate) unread: BTreeMap<String, UnreadContainer>,
+    /// Why none of its containers can be seen, if that is so; the same goes for hosts.
+    pub(crate) blindness: Option<Problem>,
     /// Why the engine cannot be reached, while it cannot.
     pub(crate) trouble: Option<String>,
-    /// Where it is entered, if by a port.
-    pub(crate) entrance: Option<Entrance>,
+    /// Whether nothing of it will ever be managed: another engine is the same one.
+    pub(crate) is_refused: bool,
+    /// The ways to engines that may lead through one of its containers.
+    pub(crate) entrances: Vec<Entrance>,
+    /// How its containers say what they want.
+    pub(crate) dialect: Dialect,
+}
+
+/// A container of which only its list tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnreadContainer {
+    pub(crate) name: String,
+    pub(crate) problem: Problem,
 }
 
 impl EngineView {
+    /// What keeps it from being known whole.
+    pub(crate) fn unseen(&self) -> impl Iterator<Item = &Problem> {
+        self.unread.values().map(|unread| &unread.problem).chain(&self.blindness)
+    }
+
+    /// Whether a host that nobody has may turn out to be of one of its containers. What is refused is
+    /// not waited for.
+    pub(crate) fn may_bring_hosts(&self) -> bool {
+        !self.is_refused && self.containers.is_none() || self.unseen().next().is_some()
+    }
+
+    /// Whether the container of that name or number is there, and could not be read.
+    pub(crate) fn is_unread(&self, reference: &Reference) -> bool {
+        let nothing = BTreeMap::new();
+        self.unread.iter().any(|(id, unread)| is_named(id, &unread.name, &nothing, reference))
+    }
+
     /// Whether an address of one of its containers means that container here, and nobody else.
     pub(crate) fn addresses_are_ours(&self) -> bool {
-        matches!(self.here.vantage, Vantage::Inside(_)) || self.reach == Reach::Local
+        matches!(self.here.vantage, Vantage::Inside(_))
+            || matches!(self.reach, Reach::Local | Reach::Routed)
+    }
+
+    /// Whether its containers are known by a number for good, and their names are anybody's.
+    fn is_numbered(&self) -> bool {
+        matches!(self.dialect, Dialect::Notes { .. })
     }
 
     /// An engine that was not read yet.
     pub(crate) fn unread(capabilities: Capabilities, reach: Reach) -> Self {
-        let (here, crowds) = (Here::default(), Arc::default());
-        Self { capabilities, reach, here, crowds, containers: None, trouble: None, entrance: None }
+        Self {
+            capabilities,
+            reach,
+            here: Here::default(),
+            machine: None,
+            crowds: Arc::default(),
+            containers: None,
+            unread: BTreeMap::new(),
+            blindness: None,
+            trouble: None,
+            is_refused: false,
+            entrances: Vec::new(),
+            dialect: Dialect::default(),
+        }
     }
 }
 
@@ -99,6 +154,8 @@ pub(crate) enum PlannedContainer {
 pub(crate) enum DefinedIn {
     File,
     Labels,
+    /// By a tag, and perhaps notes.
+    Tag,
 }
 
 /// A route that leads to a workload.
@@ -153,6 +210,7 @@ pub(crate) struct Waiting {
     pub(crate) name: String,
     pub(crate) engine: String,
     pub(crate) container: String,
+    pub(crate) vmid: Option<u32>,
 }
 
 /// What is managed, what will be, and what cannot be.
@@ -164,56 +222,90 @@ pub(crate) struct Plan {
 }
 
 impl Planned {
-    /// How the container is named, for tables and logs.
+    /// How the container is named to its engine: for logs, and as long as the workload is the same.
     pub(crate) fn container_name(&self) -> String {
         match &self.container {
             PlannedContainer::OnEngine(reference) => reference.to_string(),
             PlannedContainer::Process(_) => self.name.clone(),
         }
     }
+
+    /// How people call the container: for tables.
+    pub(crate) fn shown_name(&self) -> String {
+        match (&self.container, &self.details) {
+            (PlannedContainer::OnEngine(Reference::Vmid(_)), Some(details)) => details.name.clone(),
+            _ => self.container_name(),
+        }
+    }
+
+    /// The number that its cluster gives it, where its engine is one.
+    pub(crate) fn vmid(&self) -> Option<u32> {
+        match (&self.container, &self.details) {
+            (PlannedContainer::OnEngine(Reference::Vmid(vmid)), _) => Some(*vmid),
+            (_, Some(details)) => details.node.as_ref().and(details.id.parse().ok()),
+            _ => None,
+        }
+    }
+
+    /// Its tags, where its engine has numbers and tags.
+    pub(crate) fn tags(&self) -> Vec<String> {
+        let Some(details) = self.details.as_ref().filter(|_| self.vmid().is_some()) else {
+            return Vec::new();
+        };
+        details.labels.keys().filter(|label| !labels::is_ours(label)).cloned().collect()
+    }
+
+    /// What works on the container and keeps orders from it, as it was last read.
+    pub(crate) fn lock(&self) -> Option<String> {
+        self.details.as_ref()?.observation.lock.clone()
+    }
+
+    /// The machine of its engine that it is on, where there are several.
+    pub(crate) fn node(&self) -> Option<String> {
+        self.details.as_ref()?.node.clone()
+    }
 }
 
-/// Makes the plan.
-pub(crate) fn make(config: &Config, inventory: &Inventory) -> Plan {
+/// Makes the plan. `incumbents`: who is managed until now.
+pub(crate) fn make(config: &Config, inventory: &Inventory, incumbents: &Incumbents) -> Plan {
     let services = Services::of(inventory);
+    let reserved = Reserved::of(config, inventory);
     let (plan, taken) = (Plan::default(), BTreeMap::new());
-    let mut planner = Planner { config, inventory, services, plan, taken };
+    let mut planner = Planner { config, inventory, services, reserved, plan, taken };
     let mut managed_by_file: Vec<Bound> = Vec::new();
     for workload in &config.workloads {
         if let Some(bound) = planner.plan_file(workload, &managed_by_file) {
             managed_by_file.push(bound);
         }
     }
-    for (engine, view, details) in labelled(inventory) {
-        let is_in_file = managed_by_file.iter().any(|bound| bound.covers(engine, details));
-        if !is_in_file {
-            planner.plan_labels(engine, view, details);
+    let mut of_unknown_age = Vec::new();
+    for (engine, view, details) in in_order(inventory) {
+        if managed_by_file.iter().any(|bound| bound.covers(engine, details)) {
+            continue;
+        }
+        match planner.plan_labels(engine, view, details) {
+            Some(planned) if details.created.is_none() => of_unknown_age.push(planned),
+            Some(planned) => planner.take(planned),
+            None => {}
+        }
+    }
+    for (planned, mistakes) in settle(of_unknown_age, incumbents) {
+        if mistakes.is_empty() {
+            planner.take(planned);
+        } else {
+            // A clone may have the same name.
+            let subject = subject(&planned.engine, &planned.container_name());
+            planner.complain(&subject, mistakes);
         }
     }
     planner.plan
-}
-
-/// All containers, the oldest first: who claims a host first, keeps it.
-fn labelled(inventory: &Inventory) -> Vec<(&str, &EngineView, &Arc<Details>)> {
-    let mut all: Vec<_> = inventory
-        .iter()
-        .flat_map(|(engine, view)| {
-            let containers = view.containers.as_deref().unwrap_or_default();
-            containers.iter().map(move |details| (engine.as_str(), view, details))
-        })
-        .collect();
-    all.sort_by(|(_, _, a), (_, _, b)| {
-        // An unknown age counts as young.
-        let age = |details: &Details| (details.created.is_none(), details.created);
-        age(a).cmp(&age(b)).then_with(|| a.id.cmp(&b.id))
-    });
-    all
 }
 
 struct Planner<'a> {
     config: &'a Config,
     inventory: &'a Inventory,
     services: Services<'a>,
+    reserved: Reserved,
     plan: Plan,
     /// Who has a host and path: the workload's name.
     taken: BTreeMap<(HostPattern, PathPrefix), String>,
@@ -238,12 +330,21 @@ impl Planner<'_> {
                         name: workload.name.clone(),
                         engine: engine.clone(),
                         container: reference.to_string(),
+                        vmid: match reference {
+                            Reference::Vmid(vmid) => Some(*vmid),
+                            _ => None,
+                        },
                     });
                     return None;
                 };
-                let found = self.services.find(engine, containers, reference);
-                let details = found.unwrap_or_else(|replicas| {
-                    mistakes.push(replicas.to_string());
+                let found = match namesakes(view, containers, reference) {
+                    Some(several) => Err(several),
+                    None => {
+                        self.services.find(engine, containers, reference).map_err(|e| e.to_string())
+                    }
+                };
+                let details = found.unwrap_or_else(|why| {
+                    mistakes.push(why);
                     None
                 });
                 let container = PlannedContainer::OnEngine(reference.clone());
@@ -251,7 +352,7 @@ impl Planner<'_> {
             }
         };
         let bound = details.as_ref().map(|details| Bound::to(&engine, details));
-        let alone = details.as_ref().and_then(|it| left_alone(self.config, &workload.name, it));
+        let alone = left_alone(self.config, &workload.name, &container, details.as_deref());
         if let Some(why) = alone {
             let subject = format!("workload `{}`", workload.name);
             self.plan.problems.push(Problem::warning(why).about(subject).at(&workload.place));
@@ -269,30 +370,33 @@ impl Planner<'_> {
             );
             return None;
         }
-        let labelled = match details.as_ref().map(|details| labels::read(&details.labels)) {
-            Some(Reading::Enabled(labelled)) => *labelled,
-            Some(Reading::Wrong(wrong)) => {
-                mistakes.extend(wrong);
-                Labelled::default()
-            }
-            _ => Labelled::default(),
+        let (labelled, wrong) = match details.as_ref().map(|it| view.dialect.read(&it.labels)) {
+            Some(Reading::Enabled(labelled)) => (*labelled, Vec::new()),
+            Some(Reading::Wrong { mistakes, rest }) => (*rest, mistakes),
+            _ => (Labelled::default(), Vec::new()),
         };
-        let route_settings = workload.routes.clone().unwrap_or(labelled.routes);
-        let settings = workload.settings.clone().or(&labelled.settings);
-        let planned = self.planned(
-            Draft {
-                name: workload.name.clone(),
-                engine,
-                container,
-                details,
-                settings,
-                route_settings,
-                port: labelled.port,
-                from: DefinedIn::File,
-            },
-            view,
-            &mut mistakes,
-        );
+        let draft = |labelled: Labelled| Draft {
+            name: workload.name.clone(),
+            engine: engine.clone(),
+            container: container.clone(),
+            details: details.clone(),
+            settings: workload.settings.clone().or(&labelled.settings),
+            route_settings: workload.routes.clone().unwrap_or(labelled.routes),
+            port: labelled.port,
+            from: DefinedIn::File,
+        };
+        let planned = if view.is_numbered() {
+            let (planned, left_out) = self.planned_by_notes(draft, labelled, view, &mut mistakes);
+            for why in wrong.into_iter().chain(left_out) {
+                let message =
+                    format!("workload `{}`: left out of what its notes say: {why}", workload.name);
+                self.plan.problems.push(Problem::warning(message).at(&workload.place));
+            }
+            planned
+        } else {
+            mistakes.extend(wrong);
+            self.planned(draft(labelled), view, &mut mistakes)
+        };
         for mistake in &mistakes {
             let message = format!("workload `{}`: {mistake}", workload.name);
             self.plan.problems.push(Problem::error(message).at(&workload.place));
@@ -313,70 +417,105 @@ impl Planner<'_> {
         }
     }
 
-    fn plan_labels(&mut self, engine: &str, view: &EngineView, details: &Arc<Details>) {
-        let subject = format!("container `{}` on engine `{engine}`", details.name);
-        let labelled = match labels::read(&details.labels) {
-            Reading::Nothing => return,
+    /// Plans what labels or notes define, if nothing is wrong with it.
+    fn plan_labels(
+        &mut self,
+        engine: &str,
+        view: &EngineView,
+        details: &Arc<Details>,
+    ) -> Option<Planned> {
+        let subject = subject(engine, &details.name);
+        let labelled = match view.dialect.read(&details.labels) {
+            Reading::Nothing => return None,
             Reading::NotEnabled => {
                 if !details.labels.contains_key("drowse.enable") {
-                    let why =
-                        "it has labels of drowse and is not managed: set `drowse.enable=true`";
+                    let how = view.dialect.how_to_enable();
+                    let why = format!("it has labels of drowse and is not managed: {how}");
                     self.plan.problems.push(Problem::warning(why).about(subject));
                 }
-                return;
+                return None;
             }
-            Reading::Wrong(wrong) => {
-                let errors = wrong.into_iter().map(|why| Problem::error(why).about(&*subject));
-                self.plan.problems.extend(errors);
-                return;
+            Reading::Wrong { mistakes, .. } => {
+                self.complain(&subject, mistakes);
+                return None;
             }
             Reading::Enabled(labelled) => *labelled,
         };
         if compose::is_one_off(&details.labels) {
-            return;
+            return None;
         }
         let mut mistakes = Vec::new();
-        let reference = lasting_reference(details);
+        let reference = lasting_reference(view, details);
         let containers = view.containers.as_deref().unwrap_or_default();
         match self.services.find(engine, containers, &reference) {
             Ok(Some(chosen)) if chosen.id == details.id => {}
             // Another one stands for the service now.
-            Ok(_) => return,
+            Ok(_) => return None,
             Err(replicas) => mistakes.push(replicas.to_string()),
         }
         let lasting_name = || Member::from(&**details).lasting_name().to_owned();
         let name = labelled.name.map_or_else(lasting_name, |name| name.value);
-        if let Some(why) = left_alone(self.config, &name, details) {
+        let container = PlannedContainer::OnEngine(reference);
+        if let Some(why) = left_alone(self.config, &name, &container, Some(details)) {
             self.plan.problems.push(Problem::warning(why).about(subject));
-            return;
+            return None;
         }
         if let Some(other) = self.plan.workloads.iter().find(|other| other.name == name) {
-            mistakes.push(format!(
-                "container `{}` on engine `{}` is the workload `{name}` already: give this one \
-                 another name with the label `drowse.name`",
-                other.container_name(),
-                other.engine,
-            ));
+            mistakes.push(name_is_taken_by(other));
         }
         let planned = self.planned(
             Draft {
                 name,
                 engine: engine.to_owned(),
-                container: PlannedContainer::OnEngine(lasting_reference(details)),
+                container,
                 details: Some(details.clone()),
                 settings: labelled.settings,
                 route_settings: labelled.routes,
                 port: labelled.port,
-                from: DefinedIn::Labels,
+                from: if view.is_numbered() { DefinedIn::Tag } else { DefinedIn::Labels },
             },
             view,
             &mut mistakes,
         );
         if mistakes.is_empty() {
-            self.take(planned);
+            return Some(planned);
         }
-        let errors = mistakes.into_iter().map(|why| Problem::error(why).about(&*subject));
+        self.complain(&subject, mistakes);
+        None
+    }
+
+    fn complain(&mut self, subject: &str, mistakes: Vec<String>) {
+        let errors = mistakes.into_iter().map(|why| Problem::error(why).about(subject));
         self.plan.problems.extend(errors);
+    }
+
+    /// Turns a draft of the file into a plan, with as much of its container's notes as can be: whoever
+    /// edits these must not thereby take down what the file defines. What is left out of them, and why.
+    fn planned_by_notes(
+        &self,
+        draft: impl Fn(Labelled) -> Draft,
+        notes: Labelled,
+        view: &EngineView,
+        mistakes: &mut Vec<String>,
+    ) -> (Planned, Vec<String>) {
+        let routes = Labelled { settings: Settings::default(), ..notes.clone() };
+        let settings = Labelled { settings: notes.settings.clone(), ..Labelled::default() };
+        let mut left_out = None;
+        for part in [notes, routes, settings] {
+            let mut wrong = Vec::new();
+            let planned = self.planned(draft(part), view, &mut wrong);
+            if wrong.is_empty() {
+                return (planned, left_out.unwrap_or_default());
+            }
+            left_out.get_or_insert(wrong);
+        }
+        // What is wrong without any of them is the file's own.
+        let mut wrong = Vec::new();
+        let planned = self.planned(draft(Labelled::default()), view, &mut wrong);
+        let mut left_out = left_out.unwrap_or_default();
+        left_out.retain(|why| !wrong.contains(why));
+        mistakes.extend(wrong);
+        (planned, left_out)
     }
 
     /// Turns a draft into a plan and notes what is wrong with it.
@@ -386,6 +525,10 @@ impl Planner<'_> {
             draft;
         let passive = passive(&settings, &self.config.defaults);
         let network = network(&settings, &self.config.defaults, details.as_deref());
+        if !view.is_numbered() {
+            mistakes.extend(no_high_availability(&settings));
+        }
+        let may_sleep_under_ha = may_sleep_under_ha(&settings, &self.config.defaults);
         let policy = policy(
             &name,
             settings,
@@ -395,7 +538,14 @@ impl Planner<'_> {
             mistakes,
         );
         if let Some(details) = &details {
-            mistakes.extend(refusals(self.config, view, details, &policy.sleep));
+            mistakes.extend(refusals(
+                self.config,
+                view,
+                details,
+                &policy.sleep,
+                may_sleep_under_ha,
+            ));
+            mistakes.extend(hosts_our_machine(self.inventory, view, details));
             refuse_our_own(details, here, mistakes);
             refuse_our_port(details, view, &self.config.listen, mistakes);
         }
@@ -412,7 +562,13 @@ impl Planner<'_> {
             }
             if let (Some(port), Some(details)) = (planned.port, &details) {
                 let policy = upstream_policy(Some(port), planned.address.clone(), network.clone());
-                match upstream::choose(&at_rest(details), reach, &here.vantage, &policy) {
+                match upstream::choose(
+                    &at_rest(details),
+                    reach,
+                    capabilities,
+                    &here.vantage,
+                    &policy,
+                ) {
                     Ok(upstream) => {
                         let why = leads_to_us(&upstream, view, &self.config.listen);
                         mistakes.extend(why.map(|why| format!("route `{}`: {why}", planned.name)));
@@ -437,6 +593,8 @@ impl Planner<'_> {
         only_port: Option<&Result<u16, String>>,
         mistakes: &mut Vec<String>,
     ) -> PlannedRoute {
+        let is_in_notes =
+            route.hosts.as_ref().is_some_and(|hosts| matches!(hosts.origin, Origin::Note(_)));
         let hosts = route.hosts.map(|hosts| hosts.value).unwrap_or_default();
         let path = route.path.map_or_else(PathPrefix::root, |path| path.value);
         let port = match (route.port, only_port) {
@@ -445,8 +603,8 @@ impl Planner<'_> {
             (None, Some(Err(why))) => {
                 let key = match (from, route.name.as_str()) {
                     (DefinedIn::File, _) => "port".to_owned(),
-                    (DefinedIn::Labels, labels::DEFAULT_ROUTE) => "drowse.port".to_owned(),
-                    (DefinedIn::Labels, name) => format!("drowse.routes.{name}.port"),
+                    (_, labels::DEFAULT_ROUTE) => "drowse.port".to_owned(),
+                    (_, name) => format!("drowse.routes.{name}.port"),
                 };
                 mistakes.push(format!("route `{}`: which port? {why}: set `{key}`", route.name));
                 None
@@ -454,10 +612,12 @@ impl Planner<'_> {
             (None, None) => None,
         };
         for host in &hosts {
-            if let Some(owner) = self.taken.get(&(host.clone(), path.clone()))
+            if is_in_notes && let Some(why) = self.reserved.refuse(host, &path) {
+                mistakes.push(why);
+            } else if let Some(owner) = self.taken.get(&(host.clone(), path.clone()))
                 && owner != workload
             {
-                mistakes.push(format!("`{host}{path}` is taken by workload `{owner}`"));
+                mistakes.push(route_is_taken_by(host, &path, owner));
             }
         }
         let address = route.address.map(|address| address.value);
@@ -472,6 +632,11 @@ impl Planner<'_> {
         }
         self.plan.workloads.push(planned);
     }
+}
+
+/// A container, for messages about what it says.
+fn subject(engine: &str, container: &str) -> String {
+    format!("container `{container}` on engine `{engine}`")
 }
 
 /// A workload before anything about it was checked.

@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     engines::Engines,
     front::{self, Front},
-    plan::{self, EngineView, Inventory, Planned, PlannedContainer},
+    plan::{self, EngineView, Incumbents, Inventory, Planned, PlannedContainer},
     view::{Entry, Unread, View},
 };
 
@@ -133,7 +133,7 @@ impl Supervisor {
 
     async fn apply(&mut self, inventory: &Inventory) {
         let moved = self.look_around(inventory);
-        let plan = plan::make(&self.config, inventory);
+        let plan = plan::make(&self.config, inventory, &self.incumbents());
         let unmanaged = plan::unmanaged(&plan, inventory);
         let mut before = std::mem::take(&mut self.running);
         let mut fresh = Vec::new();
@@ -187,14 +187,25 @@ impl Supervisor {
             .filter(|(_, view)| view.is_none_or(|view| view.containers.is_none()))
             .map(|(engine, view)| (engine.to_owned(), view.and_then(|view| view.trouble.clone())))
             .collect();
+        // Whoever tried to read them has told the log.
+        let unread: Vec<_> = inventory.values().flat_map(|view| view.unseen().cloned()).collect();
+        let is_discovering = self.engines.discovered().any(|configured| {
+            inventory.get(configured.engine.name()).is_none_or(EngineView::may_bring_hosts)
+        });
         let entries: Vec<Arc<Entry>> = self.running.values().cloned().collect();
-        self.front.show(&entries, &in_between, !unread_engines.is_empty());
+        self.front.show(&entries, &in_between, is_discovering);
         self.view.send_replace(Arc::new(View {
             entries,
             waiting: waiting.collect(),
             unread_engines,
-            problems: plan.problems,
+            problems: plan.problems.into_iter().chain(unread).collect(),
         }));
+    }
+
+    /// What is managed, also what is about to be managed anew.
+    fn incumbents(&self) -> Incumbents {
+        let entries = self.running.values().chain(self.ending.values()).chain(&self.former);
+        Incumbents::of(entries.map(|entry| &entry.planned))
     }
 
     /// Takes in from where each engine's containers are dialled now; the engines for which that is

@@ -58,6 +58,15 @@ pub(crate) struct Row {
     pub(crate) since_seconds: Option<u64>,
     pub(crate) engine: String,
     pub(crate) container: String,
+    /// The number of the container in its cluster, where its engine is one.
+    #[serde(default)]
+    pub(crate) vmid: Option<u32>,
+    /// The node that it was last seen on, likewise.
+    #[serde(default)]
+    pub(crate) node: Option<String>,
+    /// What works on it and keeps orders from it, in the engine's word, if anything does.
+    #[serde(default)]
+    pub(crate) lock: Option<String>,
     pub(crate) routes: Vec<String>,
     /// Leases held.
     pub(crate) leases: u32,
@@ -67,6 +76,9 @@ pub(crate) struct Row {
     pub(crate) why: String,
     /// Whether its engine is out of reach.
     pub(crate) engine_lost: bool,
+    /// Whether its engine answers, and does not let drowse see it.
+    #[serde(default)]
+    pub(crate) forbidden: bool,
 }
 
 /// Something that keeps a workload from being managed.
@@ -118,12 +130,16 @@ impl Entry {
             since: moment_ago(for_how_long),
             since_seconds: Some(for_how_long.as_secs()),
             engine: self.planned.engine.clone(),
-            container: self.planned.container_name(),
+            container: self.planned.shown_name(),
+            vmid: self.planned.vmid(),
+            node: self.planned.node(),
+            lock: self.planned.lock(),
             routes: self.planned.routes.iter().flat_map(crate::plan::PlannedRoute::urls).collect(),
             leases: self.workload.leases(),
             waiting: snapshot.waiting,
             why,
-            engine_lost: snapshot.engine_lost_since.is_some(),
+            engine_lost: snapshot.engine_lost_since.is_some() && !snapshot.is_forbidden,
+            forbidden: snapshot.is_forbidden,
         }
     }
 }
@@ -141,11 +157,15 @@ impl Unread {
             since_seconds: None,
             engine: self.planned.engine.clone(),
             container: self.planned.container.clone(),
+            vmid: self.planned.vmid,
+            node: None,
+            lock: None,
             routes: Vec::new(),
             leases: 0,
             waiting: 0,
             why,
             engine_lost: self.trouble.is_some(),
+            forbidden: false,
         }
     }
 }

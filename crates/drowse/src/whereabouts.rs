@@ -1,11 +1,15 @@
 //! Where drowse itself runs: in a container or not, in which, and what each engine knows of it.
 
+mod machine;
+
 use std::{env, fs, sync::Arc};
 
 use drowse_gateway::Vantage;
 use drowse_provider::{
-    Deadline, Details, Engine, Error, ErrorKind, NetworkMode, PublishedPort, Reference,
+    Deadline, Details, Engine, Error, ErrorKind, NetworkMode, PublishedPort, Reach, Reference,
 };
+
+pub(crate) use machine::Machine;
 
 /// How many letters an engine's whole id has, and the beginning of it that Docker takes for the host
 /// name of a container that is given none.
@@ -41,6 +45,9 @@ pub(crate) struct Here {
     pub(crate) vantage: Vantage,
     /// The container that drowse runs in, if it is one of this engine's.
     pub(crate) own: Option<Arc<Own>>,
+    /// The machine that drowse runs on, for an engine whose containers are machines in their own
+    /// right; else empty.
+    pub(crate) machine: Arc<Machine>,
 }
 
 /// The container that drowse itself runs in.
@@ -113,6 +120,11 @@ impl Whereabouts {
         })
     }
 
+    /// Whether an engine has to be asked before it is known what drowse is to it.
+    pub(crate) fn matters_to(&self, engine: &dyn Engine) -> bool {
+        self.is_in_a_container() || engine.reach() == Reach::Routed
+    }
+
     /// Asks an engine which of its containers this is. Reads, and nothing else.
     ///
     /// # Errors
@@ -122,6 +134,12 @@ impl Whereabouts {
         engine: &dyn Engine,
         deadline: Deadline,
     ) -> Result<Here, Error> {
+        if engine.reach() == Reach::Routed {
+            // Inside one, drowse sees neither its number nor its name; from any other place its
+            // containers are reached alike.
+            let machine = Arc::new(Machine::of_this_process());
+            return Ok(Here { machine, ..Here::default() });
+        }
         for candidate in &self.candidates {
             let provider = engine.provider(&candidate.reference)?;
             match provider.inspect(deadline).await {
@@ -129,6 +147,7 @@ impl Whereabouts {
                     return Ok(Here {
                         vantage: Vantage::inside(&details),
                         own: Some(Arc::new(Own::of(details, candidate.may_be_holder))),
+                        ..Here::default()
                     });
                 }
                 Err(error) if error.is_retryable() || matches!(error.kind(), ErrorKind::Closed) => {
@@ -139,10 +158,11 @@ impl Whereabouts {
             }
         }
         // An engine inside the same container as drowse has the same host name.
-        let is_beside_us = engine.machine().is_some_and(|machine| machine == self.host_name);
+        let is_beside_us = !matches!(engine.reach(), Reach::Remote(_))
+            && engine.machine().is_some_and(|machine| machine == self.host_name);
         let vantage =
             if self.is_in_a_container() && !is_beside_us { Vantage::Apart } else { Vantage::Host };
-        Ok(Here { vantage, own: None })
+        Ok(Here { vantage, ..Here::default() })
     }
 }
 

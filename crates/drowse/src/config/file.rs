@@ -2,6 +2,7 @@
 
 mod container;
 mod engine;
+mod proxmox;
 
 use std::{
     collections::BTreeMap,
@@ -14,10 +15,14 @@ use std::{
 
 use drowse_gateway::{HostPattern, Network, NetworkError, PathPrefix, TrustedProxies};
 
+#[cfg(test)]
+pub(crate) use proxmox::PROXMOX_KEYS;
+pub(crate) use proxmox::TRUST_ANYONE;
+
 use super::{
-    Config, ContainerConfig, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig, Origin, Problem,
-    Problems, ROUTE_KEYS, RouteSettings, Settings, Source, WORKLOAD_KEYS, WorkloadConfig, duration,
-    tree,
+    Config, ContainerConfig, DEFAULT_ENGINE, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig,
+    Origin, Problem, Problems, ROUTE_KEYS, RouteSettings, Settings, Source, WORKLOAD_KEYS,
+    WorkloadConfig, duration, tree,
     tree::{Key, Node, Place, Value},
     unknown,
 };
@@ -39,9 +44,9 @@ pub(crate) struct Loaded {
 pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
     let text =
         read(path).map_err(|error| format!("error: cannot read {}: {error}\n", path.display()))?;
-    let source = Source { path: path.to_owned(), text };
+    let mut source = Source::new(path.to_owned(), text);
     let mut problems = Problems::default();
-    match interpret(&source.text, &mut problems) {
+    match interpret(&mut source, &mut problems) {
         Some(config) if !problems.has_errors() => Ok(Loaded { config, source }),
         _ => Err(problems.render(Some(&source))),
     }
@@ -57,23 +62,23 @@ fn read(path: &Path) -> io::Result<String> {
 }
 
 /// Reads the text; `None` if it is not even YAML.
-fn interpret(text: &str, problems: &mut Problems) -> Option<Config> {
-    let root = match tree::parse(text) {
+fn interpret(source: &mut Source, problems: &mut Problems) -> Option<Config> {
+    let root = match tree::parse(&source.text) {
         Ok(root) => root,
         Err(error) => {
             problems.push(Problem { place: error.place, ..Problem::error(error.message) });
             return None;
         }
     };
-    Some(Reader { problems }.config(&root))
+    Some(Reader { problems, source }.config(&root))
 }
 
 /// A configuration from a text, for the tests of those who use one.
 #[cfg(test)]
 pub(crate) fn from_text(text: &str) -> Result<Config, String> {
-    let source = Source { path: "drowse.yaml".into(), text: text.to_owned() };
+    let mut source = Source::new("drowse.yaml".into(), text.to_owned());
     let mut problems = Problems::default();
-    match interpret(&source.text, &mut problems) {
+    match interpret(&mut source, &mut problems) {
         Some(config) if !problems.has_errors() => Ok(config),
         _ => Err(problems.render(Some(&source))),
     }
@@ -82,6 +87,7 @@ pub(crate) fn from_text(text: &str) -> Result<Config, String> {
 /// Walks the tree and notes every mistake; what cannot be read is left out.
 struct Reader<'a> {
     problems: &'a mut Problems,
+    source: &'a mut Source,
 }
 
 const TOP_KEYS: &[&str] = &[
@@ -97,6 +103,12 @@ const TOP_KEYS: &[&str] = &[
 impl Reader<'_> {
     fn error(&mut self, place: &Place, message: impl Into<String>) {
         self.problems.push(Problem::error(message).at(place));
+    }
+
+    /// Does not show the lines of this key and its value: it may be a secret under another name.
+    fn hide(&mut self, key: &Key, value: &Node) {
+        let last = last_line(&self.source.text, value);
+        self.source.hide(key.place.line..=last.max(key.place.line));
     }
 
     fn config(&mut self, root: &Node) -> Config {
@@ -127,13 +139,14 @@ impl Reader<'_> {
                 other => self.error(&key.place, unknown("key", other, TOP_KEYS)),
             }
         }
-        // Workloads name engines, wherever these stand in the file.
-        config.engines = match engines {
-            Some(node) => self.engines(node),
-            None => vec![EngineConfig::default_docker()],
-        };
+        // Workloads name engines, wherever these stand in the file, also those that cannot be read.
+        let mut engine_names = vec![DEFAULT_ENGINE.to_owned()];
+        match engines {
+            Some(node) => (engine_names, config.engines) = self.engines(node),
+            None => config.engines = vec![EngineConfig::default_docker()],
+        }
         if let Some(node) = workloads {
-            config.workloads = self.workloads(node, &config.engines);
+            config.workloads = self.workloads(node, &engine_names);
         }
         config
     }
@@ -158,7 +171,7 @@ impl Reader<'_> {
     fn never_sleep(&mut self, node: &Node) -> Vec<String> {
         let mut names = Vec::new();
         for item in items(node) {
-            if let Some(name) = self.text(item, "the name of a container") {
+            if let Some(name) = self.text(item, "the name or the VMID of a container") {
                 names.push(name.strip_prefix('/').unwrap_or(name).to_owned());
             }
         }
@@ -187,7 +200,7 @@ impl Reader<'_> {
         settings
     }
 
-    fn workloads(&mut self, node: &Node, engines: &[EngineConfig]) -> Vec<WorkloadConfig> {
+    fn workloads(&mut self, node: &Node, engines: &[String]) -> Vec<WorkloadConfig> {
         let mut workloads: Vec<WorkloadConfig> = Vec::new();
         let mut taken: BTreeMap<Claim, String> = BTreeMap::new();
         for (key, value) in self.mapping(node, "the workloads, each by its name,") {
@@ -223,12 +236,7 @@ impl Reader<'_> {
         workloads
     }
 
-    fn workload(
-        &mut self,
-        key: &Key,
-        node: &Node,
-        engines: &[EngineConfig],
-    ) -> Option<WorkloadConfig> {
+    fn workload(&mut self, key: &Key, node: &Node, engines: &[String]) -> Option<WorkloadConfig> {
         let mut settings = Settings::default();
         let mut container = None;
         let mut container_given = false;
@@ -258,10 +266,8 @@ impl Reader<'_> {
         // Nobody can be asked where a process listens.
         if let Some(ContainerConfig::Process(_)) = container {
             for route in routes.iter().flatten().filter(|route| route.port.is_none()) {
-                let place = route.hosts.as_ref().map_or(&key.place, |hosts| match &hosts.origin {
-                    Origin::File(place) => place,
-                    Origin::Label(_) => &key.place,
-                });
+                let hosts = route.hosts.as_ref();
+                let place = hosts.and_then(|hosts| hosts.origin.place()).unwrap_or(&key.place);
                 let place = place.clone();
                 self.error(&place, "`port` is missing: say where the process listens");
             }
@@ -404,10 +410,7 @@ fn claims(workload: &WorkloadConfig) -> impl Iterator<Item = (Claim, &Place)> {
     workload.routes.iter().flatten().flat_map(move |route| {
         let path = route.path.as_ref().map_or_else(PathPrefix::root, |path| path.value.clone());
         route.hosts.iter().flat_map(move |hosts| {
-            let place = match &hosts.origin {
-                Origin::File(place) => place,
-                Origin::Label(_) => &workload.place,
-            };
+            let place = hosts.origin.place().unwrap_or(&workload.place);
             let path = path.clone();
             hosts.value.iter().map(move |host| ((host.clone(), path.clone()), place))
         })
@@ -419,6 +422,18 @@ fn items(node: &Node) -> &[Node] {
         Value::List(items) => items,
         _ => std::slice::from_ref(node),
     }
+}
+
+/// The last line of a value, as far as it is known.
+fn last_line(text: &str, node: &Node) -> usize {
+    let own = text.get(node.place.bytes.clone()).map_or(0, |value| value.matches('\n').count());
+    let below: Vec<&Node> = match &node.value {
+        Value::List(items) => items.iter().collect(),
+        Value::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
+        Value::Nothing | Value::Text(_) => Vec::new(),
+    };
+    let below = below.into_iter().map(|node| last_line(text, node));
+    below.chain([node.place.line + own]).max().unwrap_or(node.place.line)
 }
 
 fn item_has_no(node: &Node, name: &str) -> bool {

@@ -1,16 +1,77 @@
 //! What is wrong with a configuration, and where.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    fmt::{self, Write as _},
+    path::PathBuf,
+};
 
 use crate::output::one_line;
 
 use super::tree::Place;
 
 /// A file that was read, for showing where something stands in it.
-#[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) path: PathBuf,
     pub(crate) text: String,
+    /// The lines that are never shown, whatever is wrong in them: each holds a secret, or what may be
+    /// one.
+    secret_lines: BTreeSet<usize>,
+}
+
+/// The keys whose values are secrets, and those where a secret is easily put by mistake.
+const SECRET_KEYS: &[&str] =
+    &["secret", "secret_file", "secret_env", "password", "password_file", "password_env"];
+
+impl Source {
+    /// A text of this file. What looks like a secret in it is not shown from here on, be it YAML or
+    /// not.
+    pub(crate) fn new(path: PathBuf, text: String) -> Self {
+        let secret_lines = lines_with_secrets(&text);
+        Self { path, text, secret_lines }
+    }
+
+    /// Does not show these lines either.
+    pub(crate) fn hide(&mut self, lines: impl IntoIterator<Item = usize>) {
+        self.secret_lines.extend(lines);
+    }
+
+    /// A line that may be shown.
+    fn line(&self, number: usize) -> Option<&str> {
+        self.text.lines().nth(number - 1).filter(|_| !self.secret_lines.contains(&number))
+    }
+}
+
+/// Without the text: there may be secrets in it.
+impl fmt::Debug for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Source").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The lines with a key of a secret, and what is indented below it: its value may be there.
+fn lines_with_secrets(text: &str) -> BTreeSet<usize> {
+    let mut secret = BTreeSet::new();
+    let mut below = None;
+    for (number, line) in (1..).zip(text.lines()) {
+        let content = line.trim_start();
+        let indent = line.len() - content.len();
+        if content.is_empty() || below.is_some_and(|below| indent > below) {
+            secret.extend(below.map(|_| number));
+        } else {
+            below = SECRET_KEYS.iter().any(|key| has_key(line, key)).then_some(indent);
+            secret.extend(below.map(|_| number));
+        }
+    }
+    secret
+}
+
+fn has_key(line: &str, key: &str) -> bool {
+    line.match_indices(key).any(|(at, _)| {
+        let (before, after) = (&line[..at], &line[at + key.len()..]);
+        let begins = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        begins && after.trim_start_matches(['"', '\'']).trim_start().starts_with(':')
+    })
 }
 
 /// Whether something keeps what it is about from being managed.
@@ -84,7 +145,7 @@ impl Problem {
         let margin = " ".repeat(number.len());
         let path = source.path.display();
         write_to(&mut text, format_args!("{margin}--> {path}:{}:{}\n", place.line, place.column));
-        let line = source.text.lines().nth(place.line - 1).filter(|_| !self.is_line_secret);
+        let line = source.line(place.line).filter(|_| !self.is_line_secret);
         let Some(line) = line else { return text };
         // A tab is as wide as the reader's terminal wants: one blank keeps the carets in place.
         let line = line.replace('\t', " ");
@@ -107,7 +168,7 @@ impl Problem {
 }
 
 /// Writing to a string cannot fail.
-fn write_to(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+fn write_to(text: &mut String, arguments: fmt::Arguments<'_>) {
     _ = text.write_fmt(arguments);
 }
 

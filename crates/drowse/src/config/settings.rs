@@ -18,6 +18,18 @@ pub(crate) enum Origin {
     File(Place),
     /// From this label.
     Label(String),
+    /// From the line of a Proxmox container's notes that begins so.
+    Note(String),
+}
+
+impl Origin {
+    /// Where in the file; `None` if it is not from there.
+    pub(crate) fn place(&self) -> Option<&Place> {
+        match self {
+            Self::File(place) => Some(place),
+            Self::Label(_) | Self::Note(_) => None,
+        }
+    }
 }
 
 /// A value, and where it was given.
@@ -60,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) passive_user_agents: Option<Given<Vec<String>>>,
     /// Requests for these paths neither wake nor keep awake.
     pub(crate) passive_paths: Option<Given<Vec<PathPrefix>>>,
+    /// Whether it may sleep although high availability manages it.
+    pub(crate) ha: Option<Given<bool>>,
 }
 
 impl Settings {
@@ -81,6 +95,7 @@ impl Settings {
                 fallback.passive_user_agents.as_ref(),
             ),
             passive_paths: either(self.passive_paths, fallback.passive_paths.as_ref()),
+            ha: either(self.ha, fallback.ha.as_ref()),
         }
     }
 }
@@ -104,6 +119,9 @@ pub(crate) struct Definition<T: 'static> {
     pub(crate) expected: &'static str,
     /// Whether there may be several: a list in the file, and in a text with commas between.
     pub(crate) several: bool,
+    /// Whether a container's notes may say it, which more people may edit than may command the engine:
+    /// not what sends traffic elsewhere, lets somebody in, or changes anything but this container.
+    pub(crate) in_notes: bool,
     /// Takes the text. Fails with what is wrong: a lower-case fragment.
     pub(crate) set: fn(&mut T, &str, Origin) -> Result<(), String>,
 }
@@ -133,55 +151,71 @@ pub(crate) const WORKLOAD_KEYS: &[Definition<Settings>] = &[
         name: "idle",
         expected: A_DURATION,
         several: false,
+        in_notes: true,
         set: field!(idle, duration::parse),
     },
     Definition {
         name: "sleep",
         expected: "`stop`, `pause` or `kill`",
         several: false,
+        in_notes: true,
         set: field!(sleep, sleep),
     },
     Definition {
         name: "stop_signal",
         expected: "a signal such as `SIGINT`",
         several: false,
+        in_notes: true,
         set: field!(stop_signal, signal),
     },
     Definition {
         name: "stop_timeout",
         expected: A_DURATION,
         several: false,
+        in_notes: true,
         set: field!(stop_timeout, duration::parse),
     },
     Definition {
         name: "wake_timeout",
         expected: A_DURATION,
         several: false,
+        in_notes: true,
         set: field!(wake_timeout, positive_duration),
     },
     Definition {
         name: "start_grace",
         expected: A_DURATION,
         several: false,
+        in_notes: true,
         set: field!(start_grace, duration::parse),
     },
     Definition {
         name: "network",
         expected: "the name of one of its networks, such as `proxy`",
         several: false,
+        in_notes: true,
         set: field!(network, network),
     },
     Definition {
         name: "passive_user_agents",
         expected: "a part of a `User-Agent` such as `UptimeRobot`, or several",
         several: true,
+        in_notes: true,
         set: field!(passive_user_agents, user_agents),
     },
     Definition {
         name: "passive_paths",
         expected: "a path prefix such as `/healthz`, or several",
         several: true,
+        in_notes: true,
         set: field!(passive_paths, paths),
+    },
+    Definition {
+        name: "ha",
+        expected: "`true` or `false`",
+        several: false,
+        in_notes: false,
+        set: field!(ha, yes_or_no),
     },
 ];
 
@@ -191,24 +225,28 @@ pub(crate) const ROUTE_KEYS: &[Definition<RouteSettings>] = &[
         name: "host",
         expected: "a host name such as `app.example.com`, or several",
         several: true,
+        in_notes: true,
         set: field!(hosts, hosts),
     },
     Definition {
         name: "path",
         expected: "a path prefix such as `/app`",
         several: false,
+        in_notes: true,
         set: field!(path, path),
     },
     Definition {
         name: "port",
         expected: "a port from 1 to 65535",
         several: false,
+        in_notes: true,
         set: field!(port, port),
     },
     Definition {
         name: "address",
         expected: "a host name or an IP address",
         several: false,
+        in_notes: false,
         set: field!(address, address),
     },
 ];
@@ -232,6 +270,10 @@ fn sleep(text: &str) -> Result<Sleep, String> {
 
 fn signal(text: &str) -> Result<Signal, String> {
     text.parse().map_err(|error: drowse_provider::ParseSignalError| error.to_string())
+}
+
+pub(super) fn yes_or_no(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("expected `true` or `false`, found `{}`", text.escape_debug()))
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {
@@ -284,7 +326,7 @@ fn user_agent(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn hosts(text: &str) -> Result<Vec<HostPattern>, String> {
+pub(super) fn hosts(text: &str) -> Result<Vec<HostPattern>, String> {
     text.split(',').map(|host| self::host(host.trim())).collect()
 }
 

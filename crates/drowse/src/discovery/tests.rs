@@ -37,8 +37,8 @@ fn begin(engine: ScriptedEngine, wanted: &[Reference]) -> Followed {
 fn begin_at(engine: ScriptedEngine, wanted: &[Reference], whereabouts: Whereabouts) -> Followed {
     let sender = Arc::new(watch::Sender::new(Inventory::new()));
     let inventory = sender.subscribe();
-    let engine_followed = Arc::new(engine.clone());
-    let following = follow(engine_followed, wanted.into(), None, Arc::new(whereabouts), sender);
+    let configured = Configured::of(Arc::new(engine.clone()), wanted);
+    let following = follow(configured, Arc::new(whereabouts), sender);
     Followed { engine, inventory, task: tokio::spawn(following) }
 }
 
@@ -140,13 +140,59 @@ async fn a_container_that_cannot_be_read_is_read_again() {
     followed.shows(&["db", "web"]).await;
 }
 
+/// Any host may be one of its: whoever answers for unknown hosts has to know.
+#[tokio::test(start_paused = true)]
+async fn what_could_never_be_read_is_shown_as_such_and_asked_for_ever_less_often() {
+    let engine = ScriptedEngine::new("home");
+    let web = labelled(&engine, "web");
+    labelled(&engine, "db");
+    web.set_details(|details| {
+        details.networks = vec![drowse_provider::Network::new("bridge", None, Vec::new())];
+    });
+    let away = Step::refuse(ErrorKind::Unavailable { reason: "its node is away".into() });
+    web.always(Action::Inspect, away);
+    let mut followed = begin(engine, &[]);
+    followed.shows(&["db"]).await;
+    let unread = |followed: &Followed| {
+        let told = followed.inventory.borrow()["home"].unread.clone();
+        told.values().map(|it| it.problem.line()).collect::<Vec<_>>()
+    };
+    insta::assert_snapshot!(unread(&followed).join("\n"), @"container `web` on engine `home`: it cannot be read, and is not managed until it can be: unavailable: its node is away (until then requests for hosts that nobody has are told to come again)");
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert!((60..=64).contains(&web.calls(Action::Inspect)), "{}", web.calls(Action::Inspect));
+
+    let began = Instant::now();
+    web.always(Action::Inspect, Step::ok());
+    web.tell(EventAction::Update);
+    followed.shows(&["db", "web"]).await;
+    assert!(began.elapsed() < READ_AGAIN, "{:?}", began.elapsed());
+    assert!(unread(&followed).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_never_be_read_and_went_is_forgotten() {
+    let engine = ScriptedEngine::new("home");
+    let web = labelled(&engine, "web");
+    web.always(Action::Inspect, Step::refuse(ErrorKind::Forbidden { privilege: None, path: None }));
+    let mut followed = begin(engine.clone(), &[]);
+    followed.shows(&[]).await;
+    assert_eq!(followed.inventory.borrow()["home"].unread.len(), 1);
+    engine.lose_events(1);
+    web.remove();
+    engine.resync();
+    let is_forgotten = |inventory: &Inventory| inventory["home"].unread.is_empty();
+    let waited = followed.inventory.wait_for(is_forgotten);
+    tokio::time::timeout(PATIENCE, waited).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_read_that_began_before_a_rename_is_not_believed() {
     let engine = ScriptedEngine::new("home");
     let web = labelled(&engine, "web");
     let Reference::Id(id) = web.id() else { panic!() };
     let inventory = Arc::new(watch::Sender::new(Inventory::new()));
-    let mut follower = Follower::new(Arc::new(engine), Arc::new([]), Arc::default(), inventory);
+    let configured = Configured::of(Arc::new(engine), &[]);
+    let mut follower = Follower::new(configured, Arc::default(), inventory);
     let mut reads = FuturesUnordered::new();
     follower.to_read.insert(id.clone());
     follower.begin_reads(&mut reads);
@@ -231,3 +277,20 @@ async fn what_is_half_made_is_read_again_before_it_is_believed() {
     followed.shows(&["db", "new", "web"]).await;
     assert!(began.elapsed() < READ_AGAIN, "{:?}", began.elapsed());
 }
+
+/// Each read has a time of its own, however many come before it.
+#[tokio::test(start_paused = true)]
+async fn a_single_look_at_many_containers_takes_as_long_as_it_takes() {
+    let engine = ScriptedEngine::new("home");
+    for number in 0..200 {
+        let container = labelled(&engine, &format!("web{number:03}"));
+        container.always(Action::Inspect, Step::ok().late_by(Duration::from_secs(5)));
+    }
+    let configured = Configured::of(Arc::new(engine), &[]);
+    let began = Instant::now();
+    let view = read_once(&configured, &Whereabouts::default()).await.unwrap();
+    assert_eq!((view.containers.unwrap().len(), view.unread.len()), (200, 0));
+    assert!(began.elapsed() > 5 * READ_TIMEOUT, "{:?}", began.elapsed());
+}
+
+mod proxmox;

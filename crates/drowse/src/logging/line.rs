@@ -13,7 +13,10 @@ use tracing::{
     field::{Field, Visit},
 };
 
-use crate::{config::show_duration, output::one_line};
+use crate::{
+    config::show_duration,
+    output::{chain, one_line},
+};
 
 /// Fields that differ between two occurrences of what is the same for a person.
 const VOLATILE: &[&str] =
@@ -151,16 +154,6 @@ impl Visit for Fields {
 
     /// The error and all that caused it.
     fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
-        let mut chain = value.to_string();
-        let mut source = value.source();
-        while let Some(cause) = source {
-            // An error that repeats its source in its own words is common elsewhere.
-            let words = cause.to_string();
-            if !chain.ends_with(&words) {
-                put(&mut chain, format_args!(": {words}"));
-            }
-            source = cause.source();
-        }
-        self.put(field, chain.into());
+        self.put(field, chain(value).into());
     }
 }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use drowse_provider::{Details, NetworkMode, PublishedPort, Summary, Transport};
+use drowse_provider::{Details, Network, NetworkMode, PublishedPort, Reach, Summary, Transport};
 
 use super::{EngineView, Inventory, Plan, Planned};
 
@@ -91,6 +91,10 @@ pub(crate) fn ways_past(
     let (Some(details), Some(view)) = (&planned.details, inventory.get(&planned.engine)) else {
         return Vec::new();
     };
+    if view.reach == Reach::Routed {
+        // Its networks are named from within: a neighbour's `net0` may be another network.
+        return own_addresses(details);
+    }
     let mut ways = published(planned, details);
     if details.network_mode == NetworkMode::Host {
         ways.push("at every port that it listens on: it is on the network of its host".to_owned());
@@ -128,6 +132,17 @@ impl Crowd {
             _ => words.join(", "),
         }
     }
+}
+
+/// What is dialled at its own address by drowse is dialled there by others, too.
+fn own_addresses(details: &Details) -> Vec<String> {
+    let by_network = |network: &Network| {
+        let known: BTreeSet<_> = network.addresses.iter().chain(&network.fixed).collect();
+        let at: Vec<_> = known.into_iter().map(ToString::to_string).collect();
+        let at = if at.is_empty() { String::new() } else { format!(" ({})", at.join(", ")) };
+        format!("at its own address on `{}`{at}, for whoever reaches that network", network.name)
+    };
+    details.networks.iter().map(by_network).collect()
 }
 
 /// Ports that others than this machine can reach.

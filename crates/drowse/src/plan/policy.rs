@@ -12,6 +12,9 @@ use drowse_watcher::{Policy, SleepMethod};
 
 use crate::config::{Given, Origin, Settings, Sleep};
 
+/// The number of SIGPWR, which asks the init of a system container to end.
+const POWER_FAILURE: u8 = 30;
+
 /// How long a workload stays awake after its last use, unless it says otherwise.
 const DEFAULT_IDLE: Duration = Duration::from_mins(15);
 
@@ -51,9 +54,19 @@ pub(super) fn policy(
         Sleep::Stop => {
             let mut options = StopOptions::new();
             if let Some(signal) = &settings.stop_signal {
-                if let Support::No(why) = &capabilities.stop_signal
-                    && details.is_some_and(|details| !is_harmless(signal.value, details))
-                {
+                let refused = match (&capabilities.signals, &capabilities.stop_signal) {
+                    (_, Support::Yes) => None,
+                    // Nothing but what it is asked to end by anyhow.
+                    (Support::No(_), Support::No(why)) => {
+                        let is_usual = matches!(signal.value, Signal::TERM | Signal::KILL)
+                            || signal.value.number() == POWER_FAILURE;
+                        (!is_usual).then_some(why)
+                    }
+                    (Support::Yes, Support::No(why)) => details
+                        .is_some_and(|details| !is_harmless(signal.value, details))
+                        .then_some(why),
+                };
+                if let Some(why) = refused {
                     mistakes.push(format!("it cannot be stopped with {}: {why}", signal.value));
                 }
                 options = options.with_signal(signal.value);
@@ -74,6 +87,20 @@ pub(super) fn policy(
         policy = policy.with_start_grace(start_grace.value);
     }
     policy
+}
+
+/// Whether it may sleep although high availability manages it.
+pub(super) fn may_sleep_under_ha(own: &Settings, defaults: &Settings) -> bool {
+    own.ha.as_ref().or(defaults.ha.as_ref()).is_some_and(|ha| ha.value)
+}
+
+/// Why nothing can be said of high availability where an engine has none. A default may be meant for
+/// others.
+pub(super) fn no_high_availability(own: &Settings) -> Option<String> {
+    let key = own.ha.as_ref().map(key_of("ha"))?;
+    Some(format!(
+        "{key} means nothing here: only a Proxmox cluster has high availability; leave it out"
+    ))
 }
 
 /// What neither wakes nor keeps awake, on every route of the workload.
@@ -105,6 +132,7 @@ pub(super) fn network(
 fn key_of<T>(name: &'static str) -> impl Fn(&Given<T>) -> String {
     move |given| match &given.origin {
         Origin::Label(label) => format!("label `{label}`"),
+        Origin::Note(label) => format!("`{label}` in its notes"),
         Origin::File(_) => format!("`{name}`"),
     }
 }

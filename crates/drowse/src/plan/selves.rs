@@ -11,6 +11,18 @@ use crate::whereabouts::{Here, NAME_VARIABLE};
 
 /// Notes why this container cannot be a workload, if drowse needs it to run.
 pub(super) fn refuse_our_own(details: &Details, here: &Here, mistakes: &mut Vec<String>) {
+    if let Some(how) = here.machine.is(details) {
+        let or_else = if here.machine.hardware.is_empty() {
+            "; if that is another machine in another network, let drowse read its own hardware \
+             addresses (`/sys/class/net`)"
+        } else {
+            ""
+        };
+        mistakes.push(format!(
+            "drowse itself runs in it ({how} is this machine's own): it would stop itself, and nobody \
+             would be left to wake it; take its tag off, or take it out of the file{or_else}"
+        ));
+    }
     let Some(own) = &here.own else { return };
     let lives_in_its_network = matches!(
         &details.network_mode,

@@ -10,7 +10,7 @@ use drowse_provider::{
     compose::{self, Member, Replicas},
 };
 
-use super::Inventory;
+use super::{EngineView, Inventory};
 
 /// The container that a workload of the file is bound to, and what stands in for it in an update.
 pub(super) struct Bound {
@@ -35,13 +35,38 @@ impl Bound {
 }
 
 /// What a labelled container is called for good: whoever recreates it means the same workload.
-pub(super) fn lasting_reference(details: &Details) -> Reference {
+pub(super) fn lasting_reference(view: &EngineView, details: &Details) -> Reference {
+    if let (true, Ok(vmid)) = (view.is_numbered(), details.id.parse()) {
+        return Reference::Vmid(vmid);
+    }
     match compose::service_of(&details.labels) {
         Some((project, service)) => {
             Reference::Service { project: project.to_owned(), service: service.to_owned() }
         }
         None => Reference::Name(details.name.clone()),
     }
+}
+
+/// What is said where a name means several containers: possible only where they have numbers.
+pub(super) fn namesakes(
+    view: &EngineView,
+    containers: &[Arc<Details>],
+    reference: &Reference,
+) -> Option<String> {
+    let Reference::Name(name) = reference else { return None };
+    let of_that_name = containers.iter().filter(|one| view.is_numbered() && one.name == *name);
+    let several: Vec<String> = of_that_name
+        .map(|one| match &one.node {
+            Some(node) => format!("{} on node `{node}`", one.id),
+            None => one.id.clone(),
+        })
+        .collect();
+    (several.len() > 1).then(|| {
+        format!(
+            "several containers are called `{name}` ({}): say which one by `vmid`",
+            several.join(", ")
+        )
+    })
 }
 
 /// The containers of each compose service: by engine, project and service.
@@ -89,11 +114,16 @@ pub(crate) fn is_named(
 ) -> bool {
     match reference {
         Reference::Name(wanted) => name == wanted,
-        // As Docker has it: the beginning of an id will do.
-        Reference::Id(wanted) => !wanted.is_empty() && id.starts_with(wanted.as_str()),
+        Reference::Id(wanted) => match id.parse::<u32>() {
+            // The beginning of a number is another number.
+            Ok(number) => wanted.parse() == Ok(number),
+            // As Docker has it: the beginning of an id will do.
+            Err(_) => !wanted.is_empty() && id.starts_with(wanted.as_str()),
+        },
         Reference::Service { project, service } => {
             compose::service_of(labels) == Some((project.as_str(), service.as_str()))
         }
+        Reference::Vmid(vmid) => id.parse() == Ok(*vmid),
         _ => false,
     }
 }

@@ -42,6 +42,11 @@ pub(super) fn lines(plan: &Plan) -> String {
     plan.problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// The plan of a drowse that managed nothing before.
+pub(super) fn make(config: &Config, inventory: &Inventory) -> Plan {
+    super::make(config, inventory, &Incumbents::default())
+}
+
 fn names(plan: &Plan) -> Vec<&str> {
     plan.workloads.iter().map(|workload| workload.name.as_str()).collect()
 }
@@ -185,6 +190,24 @@ fn what_an_engine_cannot_do_is_refused_when_it_is_read() {
 }
 
 #[test]
+fn high_availability_is_nothing_that_docker_has() {
+    let config = config(
+        "defaults: { ha: true }\n\
+         workloads:\n  db: { container: { name: db }, ha: false }\n  \
+         local: { container: { process: { command: [app] } }, ha: true }\n",
+    );
+    let labelled = enabled("web", 1, &[("drowse.ha", "true")]);
+    let plan =
+        make(&config, &docker([container("db", 1, &[]), labelled, enabled("other", 1, &[])]));
+    assert_eq!(names(&plan), ["other"]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: workload `db`: `ha` means nothing here: only a Proxmox cluster has high availability; leave it out
+    error: workload `local`: `ha` means nothing here: only a Proxmox cluster has high availability; leave it out
+    error: container `web` on engine `docker`: label `drowse.ha` means nothing here: only a Proxmox cluster has high availability; leave it out
+    ");
+}
+
+#[test]
 fn a_port_that_is_not_said_must_be_the_only_one() {
     let exposing = |name, ports: &[u16]| {
         let mut details = enabled(name, 1, &[("drowse.host", &format!("{name}.example"))]);
@@ -233,7 +256,7 @@ fn one_name_on_two_engines_needs_another() {
     ]);
     let plan = make(&Config::without_file(), &inventory);
     assert_eq!(names(&plan), ["web"]);
-    insta::assert_snapshot!(lines(&plan), @"error: container `web` on engine `lab`: container `web` on engine `home` is the workload `web` already: give this one another name with the label `drowse.name`");
+    insta::assert_snapshot!(lines(&plan), @"error: container `web` on engine `lab`: container `web` on engine `home` is the workload `web` already: give this one another name with `drowse.name`");
 }
 
 #[test]
@@ -284,6 +307,7 @@ fn inside(own: &Details) -> Here {
             published: own.published.clone(),
             networks: vec!["proxy".to_owned()],
         })),
+        ..Here::default()
     }
 }
 
@@ -479,13 +503,13 @@ fn what_must_never_sleep_is_refused_with_the_reason() {
     proxy.networks[0].addresses = vec![[172, 17, 0, 9].into()];
     let dns = enabled("pihole", 1, &labels);
     let mut view = engine([proxy, dns]);
-    view.entrance = crate::entrance::Entrance::of("tcp://172.17.0.9:2375");
+    view.entrances.extend(crate::entrance::Entrance::of("docker", "tcp://172.17.0.9:2375"));
     let plan =
         make(&config("never_sleep: [pihole]"), &Inventory::from([("docker".to_owned(), view)]));
     assert_eq!(names(&plan), [""; 0]);
     insta::assert_snapshot!(lines(&plan), @r"
     warning: container `pihole` on engine `docker`: not managed, and never put to sleep: `never_sleep` names `pihole`
-    error: container `socket-proxy` on engine `docker`: its engine is reached through it (tcp://172.17.0.9:2375): if it slept, nothing could be woken
+    error: container `socket-proxy` on engine `docker`: engine `docker` is reached through it (tcp://172.17.0.9:2375): if it slept, nothing there could be woken
     ");
 }
 
@@ -515,3 +539,5 @@ fn row_43_a_route_that_would_lead_to_drowse_itself_is_refused() {
     error: container `loop` on engine `docker`: route `default`: it would lead to 127.0.0.1:8080, where drowse itself listens (0.0.0.0:8080): let the application listen on another port, or drowse (`listen`)
     ");
 }
+
+mod proxmox;

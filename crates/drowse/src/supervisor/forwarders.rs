@@ -62,7 +62,7 @@ impl Forwarders {
             let Some(run) = workload.ready_run() else { continue };
             // Another machine's container may have the address of a stranger here.
             let is_local = engines.find(&planned.engine).is_some_and(|(engine, _)| {
-                engine.reach() == Reach::Local
+                matches!(engine.reach(), Reach::Local | Reach::Routed)
                     || matches!(*engines.standpoint(engine.name()).vantage(), Vantage::Inside(_))
             });
             if !is_local {
@@ -83,8 +83,8 @@ impl Forwarders {
                     container,
                     %peer,
                     "requests come to drowse through this container, so it is kept awake: if it slept, \
-                     nobody could wake it; take its label `drowse.enable` away, or name it in \
-                     `never_sleep`"
+                     nobody could wake it; take its label `drowse.enable` (or its tag) away, or name \
+                     it in `never_sleep`"
                 );
                 recognised.push(workload.clone());
             }

@@ -7,10 +7,14 @@ use drowse_provider::{
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{Lease, PhaseName};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+};
 
 use super::*;
-use crate::{discovery, front::Listeners};
+use crate::{discovery, engines::Configured, front::Listeners};
 
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -23,7 +27,7 @@ fn planned(containers: Vec<Arc<Details>>) -> Planned {
         ..EngineView::unread(Capabilities::all(), Reach::Local)
     };
     let inventory = Inventory::from([("docker".to_owned(), view)]);
-    plan::make(&config.unwrap(), &inventory).workloads.remove(0)
+    plan::make(&config.unwrap(), &inventory, &Incumbents::default()).workloads.remove(0)
 }
 
 fn listening_on(port: u16) -> Vec<Arc<Details>> {
@@ -77,13 +81,10 @@ impl Supervised {
         let inventory = Arc::new(watch::Sender::new(Inventory::new()));
         let (supervisor, view) = Supervisor::new(config, engines.clone(), front.clone());
         let end = CancellationToken::new();
-        let wanted = Arc::new([]);
         let tasks = [
             tokio::spawn(supervisor.run(inventory.subscribe(), end.clone())),
             tokio::spawn(discovery::follow(
-                Arc::new(engine.clone()),
-                wanted,
-                None,
+                Configured::of(Arc::new(engine.clone()), &[]),
                 Arc::default(),
                 inventory,
             )),
@@ -186,6 +187,79 @@ async fn a_host_is_known_while_its_workload_is_made_anew() {
     }
     assert_eq!(all.front.workload_of("app.example").unwrap().name(), "after");
     assert!(asked.await.unwrap().is_err());
+}
+
+/// A clone says whatever its original says, and may have the lower number.
+#[tokio::test(start_paused = true)]
+async fn a_host_stays_with_its_workload_while_that_is_made_anew() {
+    let mut all = Supervised::begin("");
+    let clone = all.engine.add("clone");
+    let app = all.add("app", &[("drowse.host", "app.example")]);
+    let before = all.workload("app").await;
+    // Its management cannot end before its engine has carried out what it took.
+    app.script(Action::Start, [Step::ok().late_by(Duration::from_secs(20))]);
+    let holder = before.holder("a request");
+    let asked = tokio::spawn(async move {
+        before.lease(&holder, LeaseKind::Active, Deadline::after(PATIENCE)).await.map(drop)
+    });
+    app.called(Action::Start, 1).await;
+    app.set_details(|details| {
+        details.labels.insert("drowse.port".to_owned(), "81".to_owned());
+    });
+    clone.set_details(|details| {
+        for (key, value) in [("enable", "true"), ("host", "app.example"), ("port", "81")] {
+            details.labels.insert(format!("drowse.{key}"), value.to_owned());
+        }
+    });
+    all.engine.resync();
+    let mut view = all.view.borrow_and_update().clone();
+    while view.find("app").is_none_or(|app| app.planned.port != Some(81)) {
+        assert!(view.find("clone").is_none());
+        tokio::time::timeout(PATIENCE, all.view.changed()).await.unwrap().unwrap();
+        view = all.view.borrow_and_update().clone();
+    }
+    assert!(view.find("clone").is_none());
+    assert_eq!(all.front.workload_of("app.example").unwrap().name(), "app");
+    assert!(view.problems.iter().any(|why| why.line().contains("taken by workload `app`")));
+    assert!(asked.await.unwrap().is_err());
+}
+
+/// In real time, since real connections are made.
+#[tokio::test]
+async fn while_a_container_was_never_read_an_unknown_host_is_told_to_come_again() {
+    let engine = ScriptedEngine::new("docker");
+    let app = engine.add("app");
+    app.set_details(|details| {
+        details.exposed = vec![Port::tcp(80)];
+        let labels = [("drowse.enable", "true"), ("drowse.host", "app.example")];
+        details.labels =
+            labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    });
+    let away = drowse_provider::ErrorKind::Unavailable { reason: "its node is away".into() };
+    app.always(Action::Inspect, Step::refuse(away));
+    let mut all = Supervised::begin_on(engine, "");
+    let is_told = |view: &Arc<View>| !view.problems.is_empty();
+    let view = tokio::time::timeout(PATIENCE, all.view.wait_for(is_told)).await.unwrap().unwrap();
+    insta::assert_snapshot!(view.problems[0].line(), @"container `app` on engine `docker`: it cannot be read, and is not managed until it can be: unavailable: its node is away (until then requests for hosts that nobody has are told to come again)");
+    drop(view);
+    let asked = async |host: &str| {
+        let mut connection = TcpStream::connect(all.address).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = asked("app.example").await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.to_lowercase().contains("\r\nretry-after:"), "{answer}");
+
+    app.always(Action::Inspect, Step::ok());
+    all.engine.resync();
+    let is_read = |view: &Arc<View>| view.find("app").is_some() && view.problems.is_empty();
+    drop(tokio::time::timeout(PATIENCE, all.view.wait_for(is_read)).await.unwrap().unwrap());
+    let answer = asked("nobody.example").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
 }
 
 /// In real time, since a real connection is made.

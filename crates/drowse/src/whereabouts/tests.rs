@@ -100,7 +100,7 @@ async fn an_engine_that_knows_our_container_tells_its_networks() {
     let Reference::Id(id) = container.id() else { panic!("{container:?}") };
     // One that does not run is not us, whatever its id.
     let here = inside(&id).seen_by(&engine, soon()).await.unwrap();
-    assert_eq!(here, Here { vantage: Vantage::Apart, own: None });
+    assert_eq!(here, Here { vantage: Vantage::Apart, ..Here::default() });
 
     container.start();
     let here = inside(&id).seen_by(&engine, soon()).await.unwrap();

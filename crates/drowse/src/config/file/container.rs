@@ -1,17 +1,19 @@
 //! What a workload of the file puts to sleep: a container of an engine, or a process.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, ops::RangeInclusive, path::PathBuf};
 
 use drowse_provider::Reference;
 
 use super::Reader;
 use crate::config::{
-    ContainerConfig, EngineConfig, ProcessConfig,
+    ContainerConfig, ProcessConfig,
     tree::{Key, Node, Place, Value},
     unknown,
 };
 
-const CONTAINER_KEYS: &[&str] = &["engine", "name", "id", "project", "service", "process"];
+const CONTAINER_KEYS: &[&str] = &["engine", "name", "id", "vmid", "project", "service", "process"];
+/// As Proxmox has them.
+const VMIDS: RangeInclusive<u32> = 100..=999_999_999;
 const PROCESS_KEYS: &[&str] = &["command", "cwd", "env"];
 
 impl Reader<'_> {
@@ -20,10 +22,11 @@ impl Reader<'_> {
         &mut self,
         key: &Key,
         node: &Node,
-        engines: &[EngineConfig],
+        engines: &[String],
     ) -> Option<ContainerConfig> {
         let mut engine: Option<(&str, &Place)> = None;
         let mut given: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut vmid = None;
         let mut process = None;
         let expected =
             "a mapping such as `{engine: home, name: db}` or `{process: {command: […]}}`";
@@ -42,12 +45,12 @@ impl Reader<'_> {
                         given.insert(name, text);
                     }
                 }
-                "vmid" => self.error(&key.place, "this build has no Proxmox engine"),
+                "vmid" => vmid = Some(self.vmid(value)),
                 other => self.error(&key.place, unknown("key", other, CONTAINER_KEYS)),
             }
         }
         if let Some((process_key, process)) = process {
-            if engine.is_some() || !given.is_empty() {
+            if engine.is_some() || !given.is_empty() || vmid.is_some() {
                 let why = "a process has neither engine nor name: give one or the other";
                 self.error(&process_key.place, why);
             }
@@ -58,26 +61,28 @@ impl Reader<'_> {
             given.get("id"),
             given.get("project"),
             given.get("service"),
+            vmid,
         ) {
-            (Some(name), None, None, None) => {
+            (Some(name), None, None, None, None) => {
                 Reference::Name(name.strip_prefix('/').unwrap_or(name).to_owned())
             }
-            (None, Some(id), None, None) => Reference::Id((*id).to_owned()),
-            (None, None, Some(project), Some(service)) => Reference::Service {
+            (None, Some(id), None, None, None) => Reference::Id((*id).to_owned()),
+            (None, None, Some(project), Some(service), None) => Reference::Service {
                 project: (*project).to_owned(),
                 service: (*service).to_owned(),
             },
+            (None, None, None, None, Some(vmid)) => Reference::Vmid(vmid?),
             _ => {
-                let why = "which container? give exactly one of `name`, `id`, `project` with \
-                           `service`, or `process`";
+                let why = "which container? give exactly one of `name`, `id`, `vmid`, `project` \
+                           with `service`, or `process`";
                 self.error(&key.place, why);
                 return None;
             }
         };
         let engine = match engine {
             Some((name, place)) => {
-                if !engines.iter().any(|engine| engine.name == name) {
-                    let known: Vec<_> = engines.iter().map(|engine| engine.name.as_str()).collect();
+                if !engines.iter().any(|engine| engine == name) {
+                    let known: Vec<_> = engines.iter().map(String::as_str).collect();
                     let why = if known.is_empty() {
                         format!("there is no engine `{name}`: `engines` is empty")
                     } else {
@@ -89,14 +94,14 @@ impl Reader<'_> {
                 name.to_owned()
             }
             None => match engines {
-                [only] => only.name.clone(),
+                [only] => only.clone(),
                 [] => {
                     self.error(&key.place, "there is no engine for it: `engines` is empty");
                     return None;
                 }
                 several => {
                     let known: Vec<_> =
-                        several.iter().map(|engine| format!("`{}`", engine.name)).collect();
+                        several.iter().map(|engine| format!("`{engine}`")).collect();
                     let why =
                         format!("on which engine? give `engine`, one of {}", known.join(", "));
                     self.error(&key.place, why);
@@ -105,6 +110,16 @@ impl Reader<'_> {
             },
         };
         Some(ContainerConfig::OnEngine { engine, reference })
+    }
+
+    fn vmid(&mut self, node: &Node) -> Option<u32> {
+        let text = self.text(node, "a number, such as `201`")?;
+        let vmid = text.parse().ok().filter(|vmid| VMIDS.contains(vmid));
+        if vmid.is_none() {
+            let why = format!("`{text}` is no VMID: a number from 100 to 999999999 is expected");
+            self.error(&node.place, why);
+        }
+        vmid
     }
 
     fn process(&mut self, key: &Key, node: &Node) -> Option<ProcessConfig> {

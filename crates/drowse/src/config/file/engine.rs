@@ -6,12 +6,12 @@ use drowse_docker::{SshFiles, TlsFiles};
 
 use super::Reader;
 use crate::config::{
-    DockerConfig, DockerEndpoint, EngineConfig, PROCESS_ENGINE,
+    DockerConfig, DockerEndpoint, EngineConfig, EngineKind, PROCESS_ENGINE,
     tree::{Key, Node, Place, Value},
     unknown,
 };
 
-const ENGINE_KEYS: &[&str] = &["docker"];
+const ENGINE_KEYS: &[&str] = &["docker", "proxmox"];
 const DOCKER_KEYS: &[&str] = &["url", "context", "tls", "ssh"];
 const TLS_KEYS: &[&str] = &["ca", "cert", "key"];
 const SSH_KEYS: &[&str] = &["identity", "known_hosts", "config"];
@@ -20,36 +20,50 @@ const SSH_KEYS: &[&str] = &["identity", "known_hosts", "config"];
 type Placed<'n, T> = (T, &'n Place);
 
 impl Reader<'_> {
-    pub(super) fn engines(&mut self, node: &Node) -> Vec<EngineConfig> {
-        let mut engines = Vec::new();
+    /// The names of all, and those that can be read.
+    pub(super) fn engines(&mut self, node: &Node) -> (Vec<String>, Vec<EngineConfig>) {
+        let (mut names, mut engines) = (Vec::new(), Vec::new());
         for (key, value) in self.mapping(node, "the engines, each by its name,") {
             self.name(key, "an engine's name");
             if key.name == PROCESS_ENGINE {
                 let why = "this name is taken: processes need no engine in the configuration";
                 self.error(&key.place, why);
             }
-            // One that cannot be read is kept as well, so that workloads may name it.
-            let mut docker = None;
             let entries = self.mapping(value, "the engine's kind, such as `docker: URL`,");
             if entries.is_empty() && matches!(value.value, Value::Map(_)) {
-                self.error(&key.place, "the engine's kind is missing: `docker: URL` is expected");
+                let why = "the engine's kind is missing: `docker: URL`, or `proxmox` with its keys, \
+                           is expected";
+                self.error(&key.place, why);
             }
+            if let [_, (second, _), ..] = entries {
+                let why = "an engine is of one kind: give the other one a name of its own";
+                self.error(&second.place, why);
+            }
+            let mut read = None;
             for (kind, value) in entries {
                 match kind.name.as_str() {
-                    "docker" => docker = self.docker(value),
-                    "proxmox" => self.error(
-                        &kind.place,
-                        "this build has no Proxmox engine: it knows `docker` (Docker and Podman)",
-                    ),
-                    other => self.error(&kind.place, unknown("kind of engine", other, ENGINE_KEYS)),
+                    "docker" => {
+                        let docker = self.docker(value);
+                        read = docker.map(|(docker, place)| (EngineKind::Docker(docker), place));
+                    }
+                    "proxmox" => {
+                        let proxmox = self.proxmox(kind, value).map(Box::new);
+                        read = proxmox.map(|it| (EngineKind::Proxmox(it), &kind.place));
+                    }
+                    other => {
+                        self.hide(kind, value);
+                        self.error(&kind.place, unknown("kind of engine", other, ENGINE_KEYS));
+                    }
                 }
             }
-            let (docker, place) =
-                docker.unwrap_or((DockerConfig::of(DockerEndpoint::Environment), &value.place));
-            let place = Some(place.clone());
-            engines.push(EngineConfig { name: key.name.clone(), docker, place });
+            names.push(key.name.clone());
+            engines.extend(read.map(|(kind, place)| EngineConfig {
+                name: key.name.clone(),
+                kind,
+                place: Some(place.clone()),
+            }));
         }
-        engines
+        (names, engines)
     }
 
     /// A Docker engine: its URL, or a mapping with that or with a context.
@@ -141,7 +155,7 @@ impl Reader<'_> {
 
     /// A file's path, absolute: nobody knows in which folder a service is started. One that cannot
     /// be used is noted, and empty.
-    fn file(&mut self, node: &Node) -> PathBuf {
+    pub(super) fn file(&mut self, node: &Node) -> PathBuf {
         let Some(text) = self.text(node, "a file's path") else { return PathBuf::new() };
         if !text.starts_with('/') {
             self.error(&node.place, format!("`{text}` is no absolute path: begin it with `/`"));

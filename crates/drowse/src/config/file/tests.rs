@@ -2,7 +2,14 @@ use drowse_docker::{SshFiles, TlsFiles};
 use drowse_provider::Reference;
 
 use super::{from_text as read_text, *};
-use crate::config::{DockerConfig, DockerEndpoint};
+use crate::config::{DockerConfig, DockerEndpoint, EngineKind};
+
+fn docker(engine: &EngineConfig) -> &DockerConfig {
+    match &engine.kind {
+        EngineKind::Docker(docker) => docker,
+        EngineKind::Proxmox(_) => panic!("`{}` is a Proxmox engine", engine.name),
+    }
+}
 
 #[test]
 fn the_documented_shape_is_read() {
@@ -33,7 +40,7 @@ workloads:
     assert_eq!(config.listen.len(), 2);
     assert_eq!(config.shutdown_grace, Duration::from_secs(5));
     let url = DockerEndpoint::Url("tcp://10.0.0.2:2375".to_owned());
-    assert_eq!(config.engines[1].docker, DockerConfig::of(url));
+    assert_eq!(docker(&config.engines[1]), &DockerConfig::of(url));
     let [wiki, db, web, local] = config.workloads.as_slice() else { panic!() };
     assert_eq!(wiki.settings.idle.as_ref().unwrap().value, Duration::from_mins(90));
     let routes = wiki.routes.as_ref().unwrap();
@@ -94,7 +101,9 @@ fn trusted_proxies_are_networks_and_addresses() {
 fn an_empty_file_means_the_default_engine() {
     for text in ["", "# nothing\n", "workloads: {}\n"] {
         let config = read_text(text).unwrap();
-        assert_eq!(config.engines, [EngineConfig::default_docker()], "{text}");
+        let [engine] = config.engines.as_slice() else { panic!("{text}") };
+        assert_eq!(engine.name, "docker", "{text}");
+        assert_eq!(docker(engine), &DockerConfig::of(DockerEndpoint::Environment), "{text}");
     }
     assert!(read_text("engines: {}").unwrap().engines.is_empty());
 }
@@ -152,13 +161,13 @@ workloads:
     3 | shutdown_grace: 30
       |                 ^^
 
-    error: this build has no Proxmox engine: it knows `docker` (Docker and Podman)
+    error: `token` is missing: the name of an API token, such as `drowse@pve!main`, and beside it `secret_file`
      --> drowse.yaml:6:10
       |
     6 |   pve: { proxmox: { url: "https://pve1:8006" } }
       |          ^^^^^^^
 
-    error: the engine's kind is missing: `docker: URL` is expected
+    error: the engine's kind is missing: `docker: URL`, or `proxmox` with its keys, is expected
      --> drowse.yaml:7:3
       |
     7 |   bad: {}
@@ -212,7 +221,7 @@ workloads:
     15 |     routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
        |                                                                        ^^^^
 
-    error: unknown key `needs`: expected one of `container`, `routes`, `idle`, `sleep`, `stop_signal`, `stop_timeout`, `wake_timeout`, `start_grace`, `network`, `passive_user_agents`, `passive_paths`
+    error: unknown key `needs`: expected one of `container`, `routes`, `idle`, `sleep`, `stop_signal`, `stop_timeout`, `wake_timeout`, `start_grace`, `network`, `passive_user_agents`, `passive_paths`, `ha`
       --> drowse.yaml:16:5
        |
     16 |     needs: [db]
@@ -236,7 +245,7 @@ workloads:
     19 |   "a b":
        |   ^^^^^
 
-    error: which container? give exactly one of `name`, `id`, `project` with `service`, or `process`
+    error: which container? give exactly one of `name`, `id`, `vmid`, `project` with `service`, or `process`
       --> drowse.yaml:20:5
        |
     20 |     container: { engine: home }
@@ -304,12 +313,12 @@ engines:
     let [secure, trusting, far, named] = config.engines.as_slice() else { panic!() };
     let ca = TlsFiles::new("/etc/drowse/ca.pem");
     let files = ca.clone().with_client("/etc/drowse/cert.pem", "/etc/drowse/key.pem");
-    assert_eq!(secure.docker.tls, Some(files));
-    assert_eq!(trusting.docker.tls, Some(ca));
-    assert_eq!(far.docker.endpoint, DockerEndpoint::Url("ssh://me@nas".to_owned()));
+    assert_eq!(docker(secure).tls, Some(files));
+    assert_eq!(docker(trusting).tls, Some(ca));
+    assert_eq!(docker(far).endpoint, DockerEndpoint::Url("ssh://me@nas".to_owned()));
     let files = SshFiles::new().with_identity("/etc/drowse/id");
-    assert_eq!(far.docker.ssh, files.with_known_hosts("/k").with_config("/c"));
-    assert_eq!(named.docker, DockerConfig::of(DockerEndpoint::Context("nas".to_owned())));
+    assert_eq!(docker(far).ssh, files.with_known_hosts("/k").with_config("/c"));
+    assert_eq!(docker(named), &DockerConfig::of(DockerEndpoint::Context("nas".to_owned())));
 }
 
 #[test]
@@ -433,8 +442,10 @@ fn the_example_of_the_readme_is_read() {
 fn a_password_in_an_engines_url_is_not_shown() {
     let text = "engines: { nas: { docker: \"tcp://me:secret@nas:2375\" } }";
     let config = from_text(text).unwrap();
-    let source = Source { path: "drowse.yaml".into(), text: text.to_owned() };
+    let source = Source::new("drowse.yaml".into(), text.to_owned());
     let mut problems = crate::engines::Engines::new(&config).unwrap_err();
     let shown = problems.render(Some(&source));
     assert!(!shown.contains("secret") && shown.contains("drowse.yaml:1:"), "{shown}");
 }
+
+mod proxmox;

@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use drowse_provider::{ContainerStatus, Network, Port, RunId};
 
-use super::super::tests::{config, container, docker, enabled, engine};
+use super::super::tests::{config, container, docker, enabled, engine, make};
 use super::*;
 
 fn publish(details: &mut Details, address: &str, host_port: Option<u16>) {
@@ -23,7 +23,7 @@ fn summary(name: &str, networks: &[&str]) -> Summary {
 }
 
 fn ways_to_web(inventory: &Inventory) -> String {
-    let plan = super::super::make(&config(""), inventory);
+    let plan = make(&config(""), inventory);
     let unmanaged = unmanaged(&plan, inventory);
     let web = plan.workloads.iter().find(|planned| planned.name == "web").unwrap();
     ways_past(web, inventory, &unmanaged).join("\n")
@@ -57,5 +57,20 @@ fn neighbours_that_are_not_managed_are_ways_past() {
     insta::assert_snapshot!(ways_to_web(&inventory), @r"
     from `a`, `b`, `c`, `d`, `e` and 2 more on the network `back`
     from `off` on the network `front`
+    ");
+}
+
+#[test]
+fn what_has_an_address_of_its_own_is_reached_there_and_has_no_neighbours() {
+    let mut web = on(enabled("web", 1, &[]), &["net0", "net1"]);
+    web.networks[0].addresses = vec!["10.0.0.7".parse().unwrap(), "fd00::7".parse().unwrap()];
+    web.networks[0].fixed = vec!["10.0.0.7".parse().unwrap()];
+    let mut view = engine([web]);
+    view.reach = Reach::Routed;
+    view.crowds = Arc::new(Crowds::of([&summary("other", &["net0"])].into_iter()));
+    let inventory = Inventory::from([("pve".to_owned(), view)]);
+    insta::assert_snapshot!(ways_to_web(&inventory), @r"
+    at its own address on `net0` (10.0.0.7, fd00::7), for whoever reaches that network
+    at its own address on `net1`, for whoever reaches that network
     ");
 }

@@ -5,5 +5,6 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as the test does")]
 
 mod on_dockerd;
+mod on_fakepve;
 mod on_podman;
 mod on_rootless_podman;

@@ -14,6 +14,8 @@ mod idle;
 pub(crate) mod inside;
 mod machine;
 mod process;
+mod proxmox;
+mod pve;
 mod relay;
 mod report;
 mod site;
@@ -30,12 +32,12 @@ use crate::sandbox::{Ended, Output, Sandbox};
 use crate::{cargo, setup, terminal, testapp};
 
 /// Longer than all measurements take, by far.
-const DEADLINE: Duration = Duration::from_mins(15);
+const DEADLINE: Duration = Duration::from_mins(30);
 
 /// What is measured, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Measure {
-    /// Fewer runs and shorter windows: two minutes.
+    /// Fewer runs and shorter windows: five minutes.
     #[arg(long)]
     quick: bool,
     /// Only these parts.
@@ -57,6 +59,8 @@ enum Part {
     Memory,
     /// Processor time and engine calls while nothing happens.
     Idle,
+    /// The same of Proxmox clusters of up to thousands of containers, and how soon an end is noticed.
+    Proxmox,
 }
 
 impl Measure {
@@ -79,11 +83,14 @@ pub(crate) fn run(measure: &Measure) -> anyhow::Result<ExitCode> {
     setup::engines()?;
     testapp::build()?;
     cargo::run(&mut cargo::cargo(["build", "--profile", "dist", "--bin", "drowse"]))?;
+    cargo::run(&mut cargo::cargo(["build", "-p", "xtask", "--example", pve::EXAMPLE]))?;
     terminal::note(&format!("the machine's load average is {}", machine::load()));
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(["bench-inside", "--program"])
         .arg(cargo::target_dir()?.join("dist/drowse"))
+        .arg("--pve")
+        .arg(cargo::target_dir()?.join("debug/examples").join(pve::EXAMPLE))
         .args(measure.arguments());
     let ended = Sandbox::open(&[Kind::Dockerd])?.run(&command, Output::Inherit, Some(DEADLINE))?;
     if let Ended::TimedOut(after) = ended {

@@ -1,6 +1,7 @@
 //! drowse, as a black box.
 
 use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,9 +14,13 @@ use super::clock::Moment;
 use super::process::{self, Memory};
 use crate::sandbox::pause;
 
-/// How long it may take until all its workloads are as they should be.
+/// How long it may take until all its workloads are as they should be, and how much longer for each
+/// of them.
 const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE_EACH: Duration = Duration::from_millis(50);
 const POLL: Duration = Duration::from_millis(100);
+/// Between two looks at its log.
+const LOG_POLL: Duration = Duration::from_millis(1);
 
 /// A running `drowse run`. Killed on drop.
 #[derive(Debug)]
@@ -52,6 +57,7 @@ impl Drowse {
     /// Waits until it manages so many workloads, of which so many are ready and the others asleep.
     pub(super) fn wait_until(&mut self, workloads: usize, ready: usize) -> anyhow::Result<()> {
         let began = Moment::now();
+        let deadline = DEADLINE + DEADLINE_EACH * u32::try_from(workloads)?;
         loop {
             if let Some(status) = self.process.try_wait()? {
                 bail!("drowse ended: {status}\n{}", self.log());
@@ -63,15 +69,40 @@ impl Drowse {
             if states.len() == workloads && are_ready == ready && asleep + ready == workloads {
                 return Ok(());
             }
-            if began.elapsed() > DEADLINE {
+            if began.elapsed() > deadline {
                 bail!(
-                    "of {workloads} workloads, drowse has {} after {DEADLINE:?}, {are_ready} ready \
+                    "of {workloads} workloads, drowse has {} after {deadline:?}, {are_ready} ready \
                      and {asleep} asleep\n{}",
                     states.len(),
                     self.log()
                 );
             }
-            pause(POLL);
+            // To be asked costs it something, too.
+            pause(POLL.max(began.elapsed() / 10));
+        }
+    }
+
+    /// Where its log ends now.
+    pub(super) fn log_end(&self) -> anyhow::Result<u64> {
+        Ok(fs::metadata(self.folder.join("log"))?.len())
+    }
+
+    /// Waits until a line of its log, from `start` on, has all of these in it; returns the moment at
+    /// which it was seen.
+    pub(super) fn has_logged(&self, start: u64, wanted: &[&str]) -> anyhow::Result<Moment> {
+        let mut log = File::open(self.folder.join("log"))?;
+        log.seek(SeekFrom::Start(start))?;
+        let (began, mut text) = (Moment::now(), String::new());
+        loop {
+            let count = log.read_to_string(&mut text)?;
+            let is_wanted = |line: &str| wanted.iter().all(|word| line.contains(word));
+            if count > 0 && text.lines().any(is_wanted) {
+                return Ok(Moment::now());
+            }
+            if began.elapsed() > DEADLINE {
+                bail!("drowse has not logged {wanted:?} within {DEADLINE:?}\n{}", self.log());
+            }
+            pause(LOG_POLL);
         }
     }
 

@@ -12,7 +12,7 @@ use clap::Args;
 use super::engine::Engine;
 use super::report;
 use super::site::Site;
-use super::{Measure, Part, fake, herd, idle, machine, wake};
+use super::{Measure, Part, fake, herd, idle, machine, proxmox, wake};
 use crate::{cargo, terminal};
 
 #[derive(Debug, Args)]
@@ -20,6 +20,9 @@ pub(crate) struct Inside {
     /// The drowse that is measured.
     #[arg(long)]
     program: PathBuf,
+    /// The scripted Proxmox cluster.
+    #[arg(long)]
+    pve: PathBuf,
     #[command(flatten)]
     measure: Measure,
 }
@@ -38,10 +41,11 @@ impl Extent {
 
 /// Always succeeds if all could be measured, whatever the numbers.
 pub(crate) fn run(inside: &Inside) -> anyhow::Result<ExitCode> {
-    let Inside { program, measure } = inside;
+    let Inside { program, pve, measure } = inside;
     let folder = std::env::var_os("DROWSE_TEST_TMP").context("DROWSE_TEST_TMP")?;
     let folder = PathBuf::from(folder);
-    let site = Site { program: program.clone(), engine: Engine::of_the_sandbox()?, folder };
+    let (program, pve) = (program.clone(), pve.clone());
+    let site = Site { program, pve, engine: Engine::of_the_sandbox()?, folder };
     let about = machine::describe(&site.program, &site.engine)?;
     fake::serve_as_the_application()?;
     let extent = if measure.quick { Extent::QUICK } else { Extent::FULL };
@@ -52,6 +56,7 @@ pub(crate) fn run(inside: &Inside) -> anyhow::Result<ExitCode> {
             Part::Herd => herd::measure(&site)?,
             Part::Memory => idle::memory(&site, extent.memory_starts)?,
             Part::Idle => idle::time_and_calls(&site, extent.idle_window)?,
+            Part::Proxmox => proxmox::measure(&site, extent.idle_window)?,
         });
     }
     let results = format!("{}\n{about}", report::table(&rows));

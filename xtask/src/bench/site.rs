@@ -9,6 +9,8 @@ use super::engine::Engine;
 pub(super) struct Site {
     /// The drowse that is measured.
     pub(super) program: PathBuf,
+    /// The scripted Proxmox cluster.
+    pub(super) pve: PathBuf,
     /// The private engine.
     pub(super) engine: Engine,
     /// For sockets, configurations and logs; removed with the sandbox.

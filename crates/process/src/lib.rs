@@ -34,7 +34,7 @@ mod world;
 
 pub use engine::ProcessEngine;
 pub use provider::ProcessProvider;
-pub use spec::{Output, ProcessSpec};
+pub use spec::{INHERITED, Output, ProcessSpec};
 
 /// The README's examples are compiled and run.
 #[cfg(doctest)]

@@ -55,7 +55,7 @@ pub enum Output {
 
 /// What every process gets of the embedding program's environment. Not all of it: secrets of ours
 /// are none of theirs.
-pub(crate) const INHERITED: &[&str] =
+pub const INHERITED: &[&str] =
     &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR"];
 
 impl ProcessSpec {

@@ -22,6 +22,10 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 /// The id or the name of the container that this one was made to replace.
 const REPLACES: &str = "com.docker.compose.replace";
 
+/// What a container's service needs of others: `db:service_healthy:false,migrate:…`, each with its
+/// condition and with whether a restart of the needed one restarts it, too.
+const DEPENDS_ON: &str = "com.docker.compose.depends_on";
+
 /// How much of an id compose puts into a name for the time being.
 const SHORT_ID: usize = 12;
 
@@ -50,6 +54,39 @@ pub struct Replicas {
     pub names: Vec<String>,
 }
 
+/// Another service that a service needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Dependency {
+    /// The other service, of the same project.
+    pub service: String,
+    /// What is needed of it.
+    pub condition: DependencyCondition,
+}
+
+/// What a service needs of another one before it may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DependencyCondition {
+    /// `service_started`: that it runs.
+    Started,
+    /// `service_healthy`: that its own health check passes.
+    Healthy,
+    /// `service_completed_successfully`: that it has ended with exit code 0.
+    Completed,
+}
+
+impl DependencyCondition {
+    /// Compose's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "service_started",
+            Self::Healthy => "service_healthy",
+            Self::Completed => "service_completed_successfully",
+        }
+    }
+}
+
 impl<'a> From<&'a Details> for Member<'a> {
     fn from(details: &'a Details) -> Self {
         let Details { id, name, labels, observation, .. } = details;
@@ -68,6 +105,41 @@ pub fn service_of(labels: &BTreeMap<String, String>) -> Option<(&str, &str)> {
 /// Whether a container with these labels was made by `docker compose run`.
 pub fn is_one_off(labels: &BTreeMap<String, String>) -> bool {
     labels.contains_key(PROJECT) && service_of(labels).is_none()
+}
+
+/// The compose project of a container with these labels, also of what `docker compose run` made.
+pub fn project_of(labels: &BTreeMap<String, String>) -> Option<&str> {
+    labels.get(PROJECT).map(String::as_str)
+}
+
+/// What the service of a container with these labels needs of others of its project, in compose's
+/// order: each entry, or why it cannot be read (a lower-case fragment). Also of what `docker compose
+/// run` made.
+pub fn dependencies_of(
+    labels: &BTreeMap<String, String>,
+) -> impl Iterator<Item = Result<Dependency, String>> {
+    let said = labels.get(DEPENDS_ON).map_or("", String::as_str);
+    said.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(dependency)
+}
+
+fn dependency(entry: &str) -> Result<Dependency, String> {
+    let mut parts = entry.split(':');
+    let service = parts.next().unwrap_or_default();
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    if service.is_empty() || !service.chars().all(is_good) {
+        return Err(format!("`{}` names no service", entry.escape_debug()));
+    }
+    let condition = match parts.next() {
+        // As the first versions of compose 2 wrote it: names alone.
+        None | Some("service_started") => DependencyCondition::Started,
+        Some("service_healthy") => DependencyCondition::Healthy,
+        Some("service_completed_successfully") => DependencyCondition::Completed,
+        Some(other) => {
+            let other = other.escape_debug();
+            return Err(format!("`{service}` has the condition `{other}`, which nobody knows"));
+        }
+    };
+    Ok(Dependency { service: service.to_owned(), condition })
 }
 
 /// The container that a service's name means, of all containers of that service.
@@ -214,6 +286,34 @@ mod tests {
             @"the service has 2 containers (shop-web-1, shop-web-2), and only one can be put to sleep and woken: scale it to 1"
         );
         assert_eq!(chosen(&[]), "none");
+    }
+
+    #[test]
+    fn what_a_service_needs_is_read_entry_by_entry() {
+        let read = |text: &str| -> Vec<String> {
+            let labels = labels("1", &[(DEPENDS_ON, text)]);
+            let word = |it: Result<Dependency, String>| match it {
+                Ok(it) => format!("{} {}", it.service, it.condition.as_str()),
+                Err(why) => why,
+            };
+            dependencies_of(&labels).map(word).collect()
+        };
+        assert_eq!(
+            read("db:service_healthy:false,migrate:service_completed_successfully:false"),
+            ["db service_healthy", "migrate service_completed_successfully"]
+        );
+        assert_eq!(
+            read("db:service_started:true, cache"),
+            ["db service_started", "cache service_started"]
+        );
+        insta::assert_snapshot!(read("db:service_ready:false,:x,a b,cache:").join("\n"), @r"
+        `db` has the condition `service_ready`, which nobody knows
+        `:x` names no service
+        `a b` names no service
+        `cache` has the condition ``, which nobody knows
+        ");
+        assert_eq!(read(""), [""; 0]);
+        assert!(dependencies_of(&BTreeMap::new()).next().is_none());
     }
 
     #[test]

@@ -65,6 +65,10 @@ pub(crate) async fn answer(
             connection.close.notify_one();
             text(StatusCode::OK, "and gone\n")
         }
+        "/burn" => {
+            burn(query.milliseconds("ms", 1_000));
+            text(StatusCode::OK, "busy from now on\n")
+        }
         "/crash" => std::process::exit(query.number("code", 1)),
         "/health" if app.is_healthy() => text(StatusCode::OK, "healthy\n"),
         "/health" => text(StatusCode::SERVICE_UNAVAILABLE, "not healthy\n"),
@@ -77,6 +81,16 @@ pub(crate) async fn answer(
             _ => text(StatusCode::NOT_FOUND, "no such endpoint; see drowse-testapp --help\n"),
         },
     })
+}
+
+/// Keeps one core busy for so long, beside everything else.
+fn burn(time: Duration) {
+    std::thread::spawn(move || {
+        let since = tokio::time::Instant::now();
+        while since.elapsed() < time {
+            std::hint::spin_loop();
+        }
+    });
 }
 
 /// The connection is to be closed without an answer.

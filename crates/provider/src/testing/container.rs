@@ -7,7 +7,8 @@ use super::{
     world::{Container, World},
 };
 use crate::{
-    Action, Details, EventAction, Health, KillOutcome, Observation, Reference, Signal, Unusable,
+    Action, Details, EventAction, Health, KillOutcome, Observation, Reference, Signal, Stats,
+    Unusable,
 };
 
 /// One container of a [`ScriptedEngine`](super::ScriptedEngine), as its test holds it: what others
@@ -87,6 +88,11 @@ impl ScriptedContainer {
     /// Makes each start end by itself at once with this code; `None`: it serves.
     pub fn exit_with(&self, code: Option<i64>) {
         self.change(|container| container.exits_with = code);
+    }
+
+    /// What `stats` tells from now on, one after the other; the last one stays. At first: nothing used.
+    pub fn use_machine(&self, stats: impl IntoIterator<Item = Stats>) {
+        self.change(|container| container.stats = stats.into_iter().collect());
     }
 
     // === What becomes of calls ===

@@ -11,8 +11,8 @@ use super::{
     world::StopBegun,
 };
 use crate::{
-    Action, Capabilities, ContainerStatus, Deadline, Details, Error, ErrorKind, KillOutcome,
-    Observation, Provider, Reference, Signal, Stats, StopOptions, Support, Watch, feed,
+    Action, Capabilities, Deadline, Details, Error, ErrorKind, KillOutcome, Observation, Provider,
+    Reference, Signal, Stats, StopOptions, Support, Watch, feed,
 };
 
 /// How long a stop waits before it kills, unless the container or the caller says otherwise.
@@ -210,9 +210,16 @@ impl Provider for ScriptedProvider {
 
     async fn stats(&self, deadline: Deadline) -> Result<Stats, Error> {
         self.require(Action::Stats, &self.core().capabilities.stats)?;
-        self.read(Action::Stats, deadline, |details| match details.observation.status {
-            ContainerStatus::Running | ContainerStatus::Paused => Ok(Stats::default()),
-            status => Err(ErrorKind::Conflict { status }),
+        self.call(Action::Stats, deadline, |core, id| async move {
+            core.change(|world| {
+                let container = world.get_mut(&id).ok_or(ErrorKind::NotFound)?;
+                let status = &container.details.observation.status;
+                if status.is_alive() {
+                    Ok(container.next_stats())
+                } else {
+                    Err(ErrorKind::Conflict { status: status.clone() })
+                }
+            })
         })
         .await
     }

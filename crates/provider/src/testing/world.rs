@@ -1,7 +1,7 @@
 //! The containers of a scripted engine, and what is told of them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     time::{Duration, SystemTime},
 };
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::script::{Call, Script, Step};
 use crate::{
     Action, Actor, ContainerStatus, Details, ErrorKind, Event, EventAction, Health, KillOutcome,
-    Observation, Reference, RunId, Signal, Summary,
+    Observation, Reference, RunId, Signal, Stats, Summary,
     feed::{Change, Feed, Truth},
 };
 
@@ -48,6 +48,8 @@ pub(super) struct Container {
     /// It ends by itself with this code when it is started.
     pub(super) exits_with: Option<i64>,
     pub(super) scripts: HashMap<Action, Script>,
+    /// What `stats` tells, one per read; the last one stays.
+    pub(super) stats: VecDeque<Stats>,
 }
 
 impl Container {
@@ -57,6 +59,12 @@ impl Container {
 
     fn conflict(&self) -> ErrorKind {
         ErrorKind::Conflict { status: self.observation().status.clone() }
+    }
+
+    /// What it uses, at the next read of that.
+    pub(super) fn next_stats(&mut self) -> Stats {
+        let next = if self.stats.len() > 1 { self.stats.pop_front() } else { None };
+        next.or(self.stats.front().copied()).unwrap_or_default()
     }
 
     /// The details as a read shows them.
@@ -257,7 +265,13 @@ impl World {
         let id = format!("id-{}", self.number());
         let details = Details::new(&id, name, Observation::new(ContainerStatus::Stopped, None));
         let ends_at = HashMap::from([(Signal::TERM, 0)]);
-        let container = Container { details, ends_at, exits_with: None, scripts: HashMap::new() };
+        let container = Container {
+            details,
+            ends_at,
+            exits_with: None,
+            scripts: HashMap::new(),
+            stats: VecDeque::new(),
+        };
         self.containers.insert(id.clone(), container);
         self.tell_change(&id, EventAction::Create);
         id

@@ -12,13 +12,19 @@
 //! of a read that nothing has superseded becomes the belief.
 
 mod answers;
+mod deepen;
 mod failures;
+mod gates;
+mod hold;
 mod idle;
 mod io;
+mod job;
 mod locks;
 mod moment;
+mod needs;
 mod orders;
 mod probing;
+mod reason;
 mod truth;
 mod waiters;
 
@@ -29,11 +35,22 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use drowse_provider::{ContainerStatus, Details, Error, Observation, RunId, Unusable};
 
-use crate::{PhaseName, Policy, ReadyRun, readiness::Missing, shared::Shared};
+use crate::{
+    Force, PhaseName, Policy, ReadyRun,
+    readiness::Missing,
+    shared::{Shared, Standing},
+};
 
-use failures::Failures;
+pub(crate) use failures::PastFailures;
+pub(crate) use hold::Held;
 pub(crate) use io::{AskId, Effect, EffectId, Input, Order, Transition};
 pub(crate) use moment::Moment;
+pub(crate) use needs::{NeedOf, NeedsNow};
+pub(crate) use reason::Reason;
+
+use failures::Failures;
+use gates::Gates;
+use needs::Needed;
 use waiters::Waiters;
 
 /// The lifecycle of one workload. See the module's documentation.
@@ -45,7 +62,7 @@ pub(crate) struct Core {
     effects: Vec<Effect>,
 
     belief: Belief,
-    reading: Option<Reading>,
+    reading: Option<Box<Reading>>,
     /// What is believed is in doubt: a read begun from now on settles it.
     stale: bool,
     read: Retry,
@@ -55,10 +72,14 @@ pub(crate) struct Core {
     lost: Option<Lost>,
 
     /// The one order that no read has settled yet.
-    order: Option<OpenOrder>,
+    order: Option<Box<OpenOrder>>,
     wake: Wake,
     sleep: Sleep,
+    gates: Gates,
+    /// It was frozen by an order of ours, or found frozen when its management began.
+    frozen_since: Option<Moment>,
     failures: Failures,
+    held: Option<Box<Held>>,
     outside: Outside,
 
     /// Since when it has been alive without having been put to sleep in between.
@@ -70,6 +91,8 @@ pub(crate) struct Core {
     proven: Option<Proven>,
     probing: Probing,
 
+    /// What it needs of others; nothing, for most.
+    needed: Option<Box<Needed>>,
     waiters: Waiters,
     sleepers: BTreeMap<AskId, Sleeper>,
 
@@ -77,7 +100,8 @@ pub(crate) struct Core {
     stepped_at: Moment,
     phase: PhaseName,
     since: Moment,
-    reason: String,
+    /// Mostly a fixed text: it is kept for each of many workloads.
+    reason: Reason,
     last_wake_took: Option<Duration>,
 }
 
@@ -172,6 +196,8 @@ struct OpenOrder {
     /// Until when the engine may still be carrying it out.
     until: Moment,
     state: OrderState,
+    /// Somebody wants it asleep. Whether they wait for that is another matter.
+    is_on_request: bool,
     /// What was ready when a sleep was ordered: ready again if the order was not taken.
     resume: Option<Proven>,
 }
@@ -194,6 +220,10 @@ struct Wake {
     /// When a stop that was in its way had come to nothing.
     free_since: Moment,
     retry: Retry,
+    /// Somebody else wants it than those who need it.
+    is_for_users: bool,
+    /// It waits for what it needs, before its start: until then, unless others come to wait longer.
+    needs_until: Option<Moment>,
     /// What keeps its start from the container. Behind a lock the wake goes on, whoever waits.
     locked: Option<Lock>,
 }
@@ -213,12 +243,19 @@ struct Sleep {
     /// When it was adopted: its first idle time is longer by a jitter.
     adopted_at: Option<Moment>,
     retry: Retry,
+    /// When it became ready by a wake, and was not asleep since: it stays awake for a while.
+    woken_at: Option<Moment>,
+    /// It was woken, and only dependents wanted that: unless it is used, it is as if its idle time were
+    /// over.
+    is_for_dependents: bool,
     /// A sleep was decided and could not be carried out.
     due: bool,
     /// At the last look its idle time was over, and leases kept it awake.
     is_held: bool,
     /// As it was since then, and a lock kept it awake.
     is_locked: bool,
+    /// When it was last put to sleep on request, if it has not run since.
+    requested_at: Option<Moment>,
 }
 
 /// What others did with the container.
@@ -232,6 +269,8 @@ struct Outside {
     removed_asleep: bool,
     /// When a run last died without anybody being known to have ended it.
     unexplained_death: Option<Moment>,
+    /// When somebody else stopped, froze or removed what has not run since then.
+    ended_at: Option<Moment>,
 }
 
 #[derive(Clone, Debug)]
@@ -262,13 +301,14 @@ struct Probing {
 struct Sleeper {
     asked: Moment,
     deadline: Moment,
+    force: Force,
 }
 
 impl Core {
     /// A workload of which nothing is known yet. Its first step should be a [`Input::Tick`].
     pub(crate) fn new(shared: Arc<Shared>, policy: Policy, now: Moment) -> Self {
-        shared.word.shut();
-        shared.word.touch(now.as_millis());
+        shared.begin(now);
+        shared.follow(&policy);
         Self {
             shared,
             policy,
@@ -286,16 +326,24 @@ impl Core {
                 ordered_at: None,
                 free_since: now,
                 retry: Retry::new(),
+                is_for_users: false,
+                needs_until: None,
                 locked: None,
             },
             sleep: Sleep {
                 check_at: now,
+                requested_at: None,
                 adopted_at: None,
                 retry: Retry::new(),
+                woken_at: None,
+                is_for_dependents: false,
                 due: false,
                 is_held: false,
                 is_locked: false,
             },
+            gates: Gates::default(),
+            frozen_since: None,
+            held: None,
             failures: Failures::default(),
             outside: Outside::default(),
             awake_since: now,
@@ -312,12 +360,13 @@ impl Core {
                 only_refused: false,
                 is_at_passing_address: false,
             },
+            needed: None,
             waiters: Waiters::default(),
             sleepers: BTreeMap::new(),
             stepped_at: now,
             phase: PhaseName::Unread,
             since: now,
-            reason: "its engine has not been read yet".to_owned(),
+            reason: Reason::Unread,
             last_wake_took: None,
         }
     }
@@ -334,22 +383,29 @@ impl Core {
     pub(crate) fn step(&mut self, now: Moment, input: Input) -> Vec<Effect> {
         self.stepped_at = now;
         match input {
-            Input::Ask { id, deadline } => self.asked(now, id, deadline),
+            Input::Ask { id, kind, deadline } => self.asked(now, id, kind, deadline),
             Input::Withdraw(ids) => self.withdrawn(&ids),
-            Input::SleepNow { id, deadline } => {
-                self.sleepers.insert(id, Sleeper { asked: now, deadline });
-                // Whoever asks for it does not wait for the pause after an earlier attempt.
-                self.sleep.retry.succeeded();
+            Input::SleepNow { id, deadline, force } => {
+                self.asked_to_sleep(now, id, deadline, force);
             }
+            Input::HoldAsleep(held) => self.hold_asleep(now, held),
+            Input::CloseCircuit => self.close_circuit(now),
+            Input::GatesAnswered { id, result } => self.gates_answered(now, id, result),
             Input::Watched(item) => self.watched(now, item),
             Input::OrderDone { id, result } => self.order_done(now, id, result),
             Input::ReadDone { id, result } => self.read_done(now, id, result),
             Input::ProbeDone { id, result } => self.probe_done(now, id, result),
             Input::UpstreamFailed { epoch } => self.upstream_failed(now, epoch),
             Input::PolicyChanged(policy) => {
+                self.shared.follow(&policy);
                 self.policy = policy;
                 self.sleep.check_at = now;
             }
+            Input::LetGo => self.sleep.check_at = now,
+            Input::MateWakes => self.mate_wakes(now),
+            Input::NeedsChanged(needs) => self.needs_changed(now, needs),
+            Input::NeedsSeen(seen) => self.needs_seen(&seen),
+            Input::NeedAnswered { id, result } => self.need_answered(now, id, result),
             Input::Tick => {}
         }
         self.advance(now);
@@ -358,22 +414,26 @@ impl Core {
 
     /// Does what follows from all that is known.
     fn advance(&mut self, now: Moment) {
+        self.release_if_due(now);
+        self.refuse_while_held(now);
         self.answer_expired(now);
         self.read_if_due(now);
         self.refuse_without_permission();
         if self.truth_is_known() {
             match self.belief.status().cloned() {
                 None => self.advance_absent(now),
+                Some(ContainerStatus::Running) if self.is_job() => self.advance_running_job(),
                 Some(ContainerStatus::Running) => {
                     self.probe_if_due(now);
                     self.read_what_is_missing(now);
                     self.consider_sleep(now);
                 }
+                Some(_) if self.is_complete() => self.advance_complete(now),
                 Some(ContainerStatus::Stopped | ContainerStatus::Paused) => {
                     self.advance_sleeping(now);
                 }
                 Some(ContainerStatus::Error(Unusable::Restarting)) => {
-                    if self.failures.circuit_is_open(now) {
+                    if self.failures.circuit_is_open(now, &self.policy.circuit) {
                         self.refuse_failed(now);
                     }
                     self.answer_sleepers_not_running();
@@ -386,7 +446,9 @@ impl Core {
         } else if self.answers_for_itself() {
             self.probe_if_due(now);
         }
+        self.tend_needs(now);
         self.tell_change(now);
+        self.shared.stand(self.standing(), self.outside.ended_at.or(self.sleep.requested_at));
     }
 
     /// Whether the belief is beyond doubt, and no order is about to change it. The look before a
@@ -396,6 +458,24 @@ impl Core {
             && !self.stale
             && self.reading.as_ref().is_none_or(|reading| reading.before_sleep.is_some())
             && !matches!(self.belief, Belief::Unread)
+    }
+
+    /// What those who need it may rely on.
+    fn standing(&self) -> Standing {
+        if !self.truth_is_known() {
+            return Standing::Unknown;
+        }
+        match self.belief.status() {
+            Some(ContainerStatus::Running) if self.outside.stopping => Standing::Unknown,
+            Some(ContainerStatus::Running) => Standing::Runs,
+            Some(ContainerStatus::Error(Unusable::Restarting)) => Standing::Unknown,
+            Some(_) if self.is_complete() => Standing::Complete,
+            Some(_) | None => Standing::Down,
+        }
+    }
+
+    fn has_begun_to_wake(&self) -> bool {
+        self.wake.ordered_at.is_some() || self.wake.needs_until.is_some()
     }
 
     /// The phase that follows from what is known.
@@ -410,7 +490,7 @@ impl Core {
             (_, Some(ContainerStatus::Stopped | ContainerStatus::Paused)) => {
                 if self.failures.blocked_until(now).is_some() {
                     PhaseName::Failed
-                } else if self.wake.wanted && self.wake.ordered_at.is_some() {
+                } else if self.wake.wanted && self.has_begun_to_wake() {
                     PhaseName::Starting
                 } else {
                     PhaseName::Asleep
@@ -430,17 +510,22 @@ impl Core {
             return;
         }
         let from = std::mem::replace(&mut self.phase, to);
-        let took = match to {
+        let woken_in = match to {
             PhaseName::Ready => self.last_wake_took.filter(|_| from != PhaseName::Stopping),
             _ => None,
-        }
-        .unwrap_or_else(|| now.since(self.since));
+        };
+        let took = woken_in.unwrap_or_else(|| now.since(self.since));
         self.since = now;
+        if to == PhaseName::Starting && self.wake.wanted {
+            self.effects.push(Effect::WakeBegins);
+        }
         self.effects.push(Effect::Changed(Transition {
             from,
             to,
             reason: self.reason.clone(),
             took,
+            is_wake: woken_in.is_some(),
+            is_ended_from_outside: self.is_ended_from_outside(),
         }));
         if to == PhaseName::Gone && self.outside.removed_asleep {
             self.effects.push(Effect::LostAsleep);
@@ -461,10 +546,13 @@ impl Core {
             ((running || self.answers_for_itself()) && self.may_probe())
                 .then(|| self.next_probe_at()),
             (running && self.reading.is_none()).then_some(self.sleep.check_at),
+            self.next_need_at(),
             (known && self.wake.wanted && self.lost.is_none() && blocked.is_none())
                 .then_some(self.wake.retry.not_before),
             blocked,
             self.outside.quiet_until,
+            self.held_until(),
+            known.then(|| self.next_deepening_look()).flatten(),
         ]
         .into_iter()
         .flatten()
@@ -490,8 +578,8 @@ impl Core {
         self.since
     }
 
-    pub(crate) fn reason(&self) -> &str {
-        &self.reason
+    pub(crate) fn reason(&self) -> String {
+        self.reason.to_string()
     }
 
     pub(crate) fn run(&self) -> Option<&RunId> {
@@ -505,6 +593,15 @@ impl Core {
     /// Whether its engine is lost only in so far as it refuses to tell of this container.
     pub(crate) fn is_forbidden(&self) -> bool {
         self.lost.as_ref().is_some_and(|lost| failures::is_of_permission(&lost.error))
+    }
+
+    /// Whether it sleeps since somebody else stopped or froze it.
+    pub(crate) fn is_ended_from_outside(&self) -> bool {
+        let sleeps = matches!(
+            self.belief.status(),
+            Some(ContainerStatus::Stopped | ContainerStatus::Paused)
+        );
+        sleeps && self.outside.ended_at.is_some()
     }
 
     pub(crate) fn waiting(&self) -> usize {

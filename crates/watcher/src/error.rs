@@ -63,6 +63,30 @@ pub enum WakeError {
         /// When to try again.
         retry_after: Duration,
     },
+    /// Something that it needs does not wake.
+    #[error("it needs `{name}`, which is not ready")]
+    Dependency {
+        /// The workload that it needs.
+        name: String,
+        /// Why that one is not ready.
+        #[source]
+        source: Box<WakeError>,
+    },
+    /// Somebody holds it asleep: nothing wakes it until it is released.
+    #[error("held asleep: {reason}")]
+    HeldAsleep {
+        /// Why, in the words of whoever holds it.
+        reason: String,
+        /// When it is released, if that is planned.
+        retry_after: Option<Duration>,
+    },
+    /// What is said of it contradicts itself (a cycle, a dependency that is not there). What runs
+    /// serves on.
+    #[error("its configuration is in error: {reason}")]
+    Misconfigured {
+        /// What is wrong.
+        reason: String,
+    },
     /// It sleeps, and a passive request does not wake it.
     #[error("asleep")]
     Asleep,
@@ -71,19 +95,48 @@ pub enum WakeError {
     Closed,
 }
 
+impl WakeError {
+    /// When to ask again, where that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Failed { retry_after, .. }
+            | Self::EngineUnavailable { retry_after, .. }
+            | Self::NotPermitted { retry_after, .. }
+            | Self::Locked { retry_after, .. } => Some(*retry_after),
+            Self::HeldAsleep { retry_after, .. } => *retry_after,
+            Self::Dependency { source, .. } => source.retry_after(),
+            Self::NotFound
+            | Self::Timeout { .. }
+            | Self::Misconfigured { .. }
+            | Self::Asleep
+            | Self::Closed => None,
+        }
+    }
+
+    /// Whether drowse lacks a right for it, or for what it needs.
+    pub(crate) fn lacks_right(&self) -> bool {
+        match self {
+            Self::NotPermitted { .. } => true,
+            Self::Dependency { source, .. } => source.lacks_right(),
+            _ => false,
+        }
+    }
+}
+
 /// Why a workload was not put to sleep on request.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SleepError {
-    /// It is in use.
-    #[error("in use: {leases} lease(s) held by {}", holders.join(", "))]
+    /// It is in use, or something beside leases says that it is.
+    #[error("in use: {}", in_use(*leases, holders))]
     InUse {
-        /// How many leases are held or waited for.
+        /// How many leases are held or waited for; none, if a stop gate says that it is busy.
         leases: u32,
-        /// Who holds them.
+        /// Who holds them, or what the gate says.
         holders: Vec<String>,
     },
-    /// It was not asleep by the deadline; drowse keeps trying.
+    /// It was not asleep by the deadline. An order that its engine was given is seen through; where none
+    /// was, nothing more is tried for this request, and it sleeps when its idle time is over.
     #[error("not asleep after {after:?}: {reason}")]
     Timeout {
         /// How long it was waited.
@@ -100,4 +153,12 @@ pub enum SleepError {
     /// The workload is no longer managed.
     #[error("no longer managed")]
     Closed,
+}
+
+fn in_use(leases: u32, holders: &[String]) -> String {
+    match (leases, holders) {
+        (0, holders) => holders.join(", "),
+        (waiting, []) => format!("{waiting} request(s) wait for it"),
+        (leases, holders) => format!("{leases} lease(s) held by {}", holders.join(", ")),
+    }
 }

@@ -17,24 +17,44 @@ struct Readme;
 
 /// The atomics of the warm word, so that its models can put others in their place.
 mod atomics {
-    pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 }
+mod change;
 mod core;
 mod error;
+mod gate;
+mod group;
+mod keep;
 mod lease;
+mod memory;
+mod need;
 mod policy;
 mod readiness;
+mod record;
 mod runtime;
+mod sabotage;
 mod shared;
+mod sleep;
 mod slots;
 mod snapshot;
+mod standing;
 mod word;
 mod workload;
 
+pub use change::{Change, Observer};
 pub use error::{SleepError, WakeError};
-pub use lease::{Holder, Lease, LeaseKind, ReadyRun};
-pub use policy::{Policy, SleepMethod};
-pub use readiness::{Attempt, NotReady, Readiness, ReadyWhenRunning};
+pub use gate::{Busy, StopGate};
+pub use group::Group;
+pub use keep::KeepAwake;
+pub use lease::{Hold, Holder, Lease, LeaseKind, ReadyRun};
+pub use memory::Memory;
+pub use need::{Condition, Need, NeedState, Needs};
+pub use policy::{Circuit, Policy, Role, SleepMethod};
+pub use readiness::{Attempt, NotReady, Readiness, ReadyWhenHealthy, ReadyWhenRunning};
+#[cfg(feature = "sabotage")]
+#[doc(hidden)]
+pub use sabotage::{Sabotage, arm};
+pub use sleep::{AsleepHold, Force};
 pub use slots::OrderSlots;
 pub use snapshot::{PhaseName, Snapshot};
 pub use workload::{Workload, WorkloadSpec};

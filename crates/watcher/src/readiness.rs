@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
-use drowse_provider::Details;
+use drowse_provider::{Details, Health};
 
 /// One attempt to find out whether a container serves.
 ///
@@ -70,6 +70,7 @@ pub(crate) enum Missing {
     Nothing,
     Address,
     OtherAddress,
+    Health,
 }
 
 impl NotReady {
@@ -93,6 +94,13 @@ impl NotReady {
         Self { missing: Missing::OtherAddress, ..self }
     }
 
+    /// The verdict of the container's own health check is still to come: no attempt is made before the
+    /// engine tells of one, or a read shows it: every few seconds, in case that was missed.
+    #[must_use]
+    pub fn until_healthy(self) -> Self {
+        Self { missing: Missing::Health, ..self }
+    }
+
     pub(crate) fn missing(&self) -> Missing {
         self.missing
     }
@@ -106,5 +114,22 @@ pub struct ReadyWhenRunning;
 impl Readiness for ReadyWhenRunning {
     async fn probe(&self, _details: &Details, _attempt: Attempt) -> Result<(), NotReady> {
         Ok(())
+    }
+}
+
+/// Ready when the container's own health check passes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReadyWhenHealthy;
+
+#[async_trait]
+impl Readiness for ReadyWhenHealthy {
+    async fn probe(&self, details: &Details, _attempt: Attempt) -> Result<(), NotReady> {
+        let why = match details.observation.health {
+            Some(Health::Healthy) => return Ok(()),
+            Some(Health::Unhealthy) => "its own health check fails",
+            Some(_) => "its own health check has not passed yet",
+            None => "it has no health check of its own",
+        };
+        Err(NotReady::new(why).until_healthy())
     }
 }

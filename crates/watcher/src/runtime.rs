@@ -1,7 +1,9 @@
 //! The thin loop around the core: it carries out effects and feeds the results back.
 
+pub(crate) mod needs;
+
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -19,12 +21,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attempt, Holder, Lease, LeaseKind, OrderSlots, Policy, Readiness, SleepError, Snapshot,
-    WakeError,
-    core::{AskId, Core, Effect, EffectId, Input, Moment, Order, Transition},
-    shared::Shared,
+    AsleepHold, Attempt, Busy, Change, Force, Hold, Holder, Lease, LeaseKind, Needs, Observer,
+    OrderSlots, PhaseName, Policy, Readiness, SleepError, Snapshot, StopGate, WakeError,
+    core::{AskId, Core, Effect, EffectId, Held, Input, Moment, NeedsNow, Order, Transition},
+    gate,
+    group::Membership,
+    sabotage::sabotaged,
+    shared::{Shared, Standing},
     slots::OrderSlot,
 };
+use needs::{Kept, Work};
 
 /// How long a read may take.
 const READ_WITHIN: Duration = Duration::from_secs(10);
@@ -38,6 +44,9 @@ pub(crate) enum Command {
     Ask(Box<Ask>),
     SleepNow(Box<SleepNow>),
     SetPolicy(Box<Policy>),
+    SetNeeds(Box<SetNeeds>),
+    HoldAsleep(Option<Box<AsleepHold>>),
+    CloseCircuit,
 }
 
 /// A request for a lease, to be answered by `deadline`.
@@ -53,7 +62,15 @@ pub(crate) struct Ask {
 pub(crate) struct SleepNow {
     pub(crate) id: AskId,
     pub(crate) deadline: Instant,
+    pub(crate) force: Force,
     pub(crate) answer: oneshot::Sender<Result<(), SleepError>>,
+}
+
+/// What it needs from now on, held already.
+#[derive(Debug)]
+pub(crate) struct SetNeeds {
+    pub(crate) needs: Needs,
+    pub(crate) holds: Vec<Hold>,
 }
 
 /// For whom a lease is, with the way to answer.
@@ -91,6 +108,12 @@ pub(crate) struct Runtime {
     pub(crate) readiness: Arc<dyn Readiness>,
     pub(crate) policy: Policy,
     pub(crate) slots: OrderSlots,
+    pub(crate) needs: Option<Box<Kept>>,
+    pub(crate) membership: Option<Membership>,
+    pub(crate) gates: Arc<[Arc<dyn StopGate>]>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    /// Who holds it asleep: here, since it outlasts a panic.
+    pub(crate) held_asleep: Option<Box<AsleepHold>>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) withdrawn: Arc<Withdrawn>,
     pub(crate) upstream_failed: Arc<Notify>,
@@ -111,9 +134,11 @@ struct Life {
     watch: Watch,
     running: FuturesUnordered<BoxFuture<'static, Done>>,
     orders_in_flight: usize,
-    asks: HashMap<AskId, LeaseRequest>,
-    sleeps: HashMap<AskId, oneshot::Sender<Result<(), SleepError>>>,
+    asks: BTreeMap<AskId, LeaseRequest>,
+    sleeps: BTreeMap<AskId, oneshot::Sender<Result<(), SleepError>>>,
     slot: Option<OrderSlot>,
+    /// What is under way for what it needs, while it holds that.
+    needs: Option<Box<Work>>,
     /// Who was told to keep it awake, since its idle time was last over.
     told_holders: Vec<String>,
 }
@@ -134,6 +159,7 @@ impl Runtime {
     pub(crate) async fn run(mut self) {
         loop {
             let life = AssertUnwindSafe(self.live()).catch_unwind().await;
+            self.shared.stand(Standing::Unknown, None);
             self.shared.word.shut();
             if life.is_ok() {
                 return;
@@ -155,14 +181,18 @@ impl Runtime {
         let now = self.now();
         // Boxed: it would be part of this future, and of the one that ends it, in each workload.
         let mut life = Box::new(Life {
-            core: Core::new(Arc::clone(&self.shared), self.policy.clone(), now)
-                .at_passing_address(self.readiness.is_at_passing_address()),
+            core: self.core(now),
             watch: self.provider.watch(),
             running: FuturesUnordered::new(),
             orders_in_flight: 0,
-            asks: HashMap::new(),
-            sleeps: HashMap::new(),
+            asks: BTreeMap::new(),
+            sleeps: BTreeMap::new(),
             slot: None,
+            needs: if sabotaged!(HoldNothingAtAdoption) {
+                self.needs.as_ref().map(|_| Box::default())
+            } else {
+                self.hold_needs()
+            },
             told_holders: Vec::new(),
         });
         self.step(&mut life, Input::Tick);
@@ -170,6 +200,7 @@ impl Runtime {
         // Level-triggered, so that a notification that comes at any time is seen.
         let upstream_failed = Arc::clone(&self.upstream_failed);
         let withdrawn = Arc::clone(&self.withdrawn);
+        let shared = Arc::clone(&self.shared);
         loop {
             let next = life.core.next_deadline().map(|at| self.instant(at));
             let input = tokio::select! {
@@ -199,6 +230,10 @@ impl Runtime {
                 () = upstream_failed.notified() => Input::UpstreamFailed {
                     epoch: self.shared.failed_epoch(),
                 },
+                () = shared.let_go.notified() => {
+                    if shared.take_mate_wakes() { Input::MateWakes } else { Input::LetGo }
+                }
+                input = needs::next(life.needs.as_mut(), self.needs.as_deref()) => input,
                 () = sleep_until(next) => Input::Tick,
             };
             self.step(&mut life, input);
@@ -211,12 +246,14 @@ impl Runtime {
     /// who waits, or comes now, is told at once.
     async fn finish(&mut self, mut life: Box<Life>) {
         self.closing.cancel();
+        self.shared.needs.store(None);
+        self.membership = None;
         self.commands.close();
         self.shared.word.shut();
-        for (_, request) in life.asks.drain() {
+        while let Some((_, request)) = life.asks.pop_first() {
             drop(request.answer.send(Err(WakeError::Closed)));
         }
-        for (_, answer) in life.sleeps.drain() {
+        while let Some((_, answer)) = life.sleeps.pop_first() {
             drop(answer.send(Err(SleepError::Closed)));
         }
         // What it asks for is dropped, and that is an answer.
@@ -239,14 +276,21 @@ impl Runtime {
             Command::SleepNow(sleep) if sleep.answer.is_closed() => Input::Tick,
             Command::Ask(ask) => {
                 let Ask { id, deadline, request } = *ask;
+                let kind = request.kind;
                 life.asks.insert(id, request);
-                Input::Ask { id, deadline: self.moment(deadline) }
+                Input::Ask { id, kind, deadline: self.moment(deadline) }
             }
             Command::SleepNow(sleep) => {
-                let SleepNow { id, deadline, answer } = *sleep;
+                let SleepNow { id, deadline, force, answer } = *sleep;
                 life.sleeps.insert(id, answer);
-                Input::SleepNow { id, deadline: self.moment(deadline) }
+                Input::SleepNow { id, deadline: self.moment(deadline), force }
             }
+            Command::SetNeeds(set) => self.set_needs(life, *set),
+            Command::HoldAsleep(hold) => {
+                self.held_asleep = hold;
+                Input::HoldAsleep(self.held_asleep.as_deref().map(|hold| self.held(hold)))
+            }
+            Command::CloseCircuit => Input::CloseCircuit,
             Command::SetPolicy(policy) => {
                 self.policy = (*policy).clone();
                 Input::PolicyChanged(*policy)
@@ -254,18 +298,29 @@ impl Runtime {
         }
     }
 
+    /// Takes an input. What it needs is looked at before, so that nothing is decided on what was; and
+    /// after, if it is held only since then. Other needs than before are looked at only once the core
+    /// knows that they are others.
     fn step(&mut self, life: &mut Life, input: Input) {
+        if !matches!(input, Input::NeedsChanged(_)) {
+            self.look_at_needs(life);
+        }
+        self.take(life, input);
+        self.look_at_needs(life);
+        // A slot that no order has taken in this step is given back.
+        life.slot = None;
+    }
+
+    fn take(&mut self, life: &mut Life, input: Input) {
         let effects = life.core.step(self.now(), input);
         // Before anybody is answered: who is told "ready" or "asleep" finds it so when looking.
         self.publish(&life.core);
         for effect in effects {
             self.perform(life, effect);
         }
-        // A slot that no order has taken in this step is given back.
-        life.slot = None;
     }
 
-    fn perform(&self, life: &mut Life, effect: Effect) {
+    fn perform(&mut self, life: &mut Life, effect: Effect) {
         match effect {
             Effect::Order { id, order, within } => {
                 life.orders_in_flight += 1;
@@ -274,6 +329,17 @@ impl Runtime {
             Effect::Read { id, with_slot } => life.running.push(self.read(id, with_slot)),
             Effect::Probe { id, details, elapsed } => {
                 life.running.push(self.probe(id, details, elapsed));
+            }
+            Effect::WakeBegins => self.membership.iter().for_each(Membership::wake_others),
+            Effect::FellAsleep => self.membership.iter().for_each(Membership::look_again),
+            Effect::HoldNeeds => life.needs = self.hold_needs(),
+            Effect::LetNeedsGo => self.let_needs_go(life),
+            Effect::UseThrough { need } => {
+                self.needs.iter().for_each(|kept| kept.use_through(need));
+            }
+            Effect::WakeNeed { id, need, deadline } => self.wake_need(life, id, need, deadline),
+            Effect::AskGates { id, details, within } => {
+                life.running.push(self.ask_gates(id, details, within));
             }
             Effect::Grant(id) => {
                 // Already counted in the word: dropping the lease undoes that, if nobody is left.
@@ -295,15 +361,80 @@ impl Runtime {
                     drop(sender.send(answer.map_err(|error| self.name_holders(error))));
                 }
             }
-            Effect::Changed(transition) => self.log_change(&transition),
+            Effect::Changed(transition) => self.changed(&life.core, &transition),
             Effect::LostAsleep => self.log_lost_asleep(),
             Effect::StaysAwake { anew } => self.log_stays_awake(life, anew),
             Effect::StaysAwakeLocked { by } => self.log_stays_awake_locked(&by),
+            Effect::StaysAwakeBusy(busy) => self.log_stays_awake_busy(&busy),
+            Effect::HeldAsleep(reason) => self.log_held_asleep(reason.as_deref()),
+            Effect::CutShort { uses } => self.log_cut_short(uses),
             Effect::WakeWaitsForLock { by } => self.log_wake_waits(&by),
             Effect::Trouble { what, error, next_attempt } => {
                 self.log_trouble(what, &error, next_attempt);
             }
         }
+    }
+
+    /// The core at the beginning of a life: it holds all that it needs, since nothing is known.
+    fn core(&self, now: Moment) -> Core {
+        let core = Core::new(Arc::clone(&self.shared), self.policy.clone(), now)
+            .at_passing_address(self.readiness.is_at_passing_address())
+            .with_gates(!self.gates.is_empty())
+            .with_failures(self.shared.record.failures())
+            .held_asleep_by(self.held_asleep.as_deref().map(|hold| self.held(hold)));
+        self.needs.iter().flat_map(|kept| kept.now()).fold(core, Core::needing)
+    }
+
+    fn hold_needs(&mut self) -> Option<Box<Work>> {
+        let kept = self.needs.as_mut()?;
+        kept.hold(&self.name);
+        Some(Box::default())
+    }
+
+    fn let_needs_go(&mut self, life: &mut Life) {
+        life.needs = None;
+        if let Some(kept) = &mut self.needs {
+            kept.let_go();
+        }
+    }
+
+    fn wake_need(&self, life: &mut Life, id: EffectId, need: usize, deadline: Moment) {
+        if let (Some(work), Some(kept)) = (&mut life.needs, &self.needs) {
+            work.wake(kept, &self.name, need, id, self.instant(deadline));
+        }
+    }
+
+    fn look_at_needs(&mut self, life: &mut Life) {
+        let news = match (&mut life.needs, &self.needs) {
+            (Some(work), Some(kept)) => work.look(kept),
+            _ => None,
+        };
+        if let Some(news) = news {
+            self.take(life, news);
+        }
+    }
+
+    /// The new ones are held before the old ones are let go of: some may be in both.
+    fn set_needs(&mut self, life: &mut Life, set: SetNeeds) -> Input {
+        let SetNeeds { needs, holds } = set;
+        let now = match needs {
+            Needs::InError(reason) => {
+                let now = NeedsNow::InError((*reason).into());
+                self.needs = Kept::in_error(self.needs.take(), reason);
+                now
+            }
+            needs @ Needs::Of(_) => {
+                let before = std::mem::replace(&mut self.needs, Kept::new(needs, holds));
+                life.needs = self.needs.as_ref().map(|_| Box::default());
+                if let Some(mut before) = before {
+                    before.let_go();
+                }
+                let none = || NeedsNow::Of(Vec::new());
+                self.needs.as_ref().and_then(|kept| kept.now().next()).unwrap_or_else(none)
+            }
+        };
+        self.shared.needs.store(self.needs.as_ref().map(|kept| Arc::clone(kept.needs())));
+        Input::NeedsChanged(now)
     }
 
     fn order(
@@ -396,9 +527,23 @@ impl Runtime {
         .boxed()
     }
 
+    fn ask_gates(
+        &self,
+        id: EffectId,
+        details: Arc<Details>,
+        within: Duration,
+    ) -> BoxFuture<'static, Done> {
+        let gates = Arc::clone(&self.gates);
+        async move {
+            let result = gate::ask(&gates, &details, within).await;
+            Done { input: Input::GatesAnswered { id, result }, slot: None }
+        }
+        .boxed()
+    }
+
     fn name_holders(&self, error: SleepError) -> SleepError {
         match error {
-            SleepError::InUse { leases, .. } => SleepError::InUse {
+            SleepError::InUse { leases, .. } if leases > 0 => SleepError::InUse {
                 leases,
                 holders: (self.holders)().into_iter().map(|(name, _)| name).collect(),
             },
@@ -406,16 +551,39 @@ impl Runtime {
         }
     }
 
-    fn log_change(&self, change: &Transition) {
+    fn changed(&self, core: &Core, change: &Transition) {
+        self.log_change(core, change);
+        let now = self.now();
+        self.shared.record.keep(now, change);
+        if let Some(observer) = &self.observer {
+            let Transition { from, to, reason, took, .. } = change;
+            let (at, reason) = (self.instant(now), reason.to_string());
+            let change = Change { at, from: *from, to: *to, reason, took: *took };
+            observer.changed(&self.name, &change);
+        }
+    }
+
+    /// What `list` shows, too: who uses it, and what it met if it cannot be used.
+    fn log_change(&self, core: &Core, change: &Transition) {
+        let hint = if change.is_ended_from_outside && change.to == PhaseName::Asleep {
+            format!(": a request wakes it again, unless `drowse hold {} --asleep`", self.name)
+        } else {
+            String::new()
+        };
+        let reason = change.reason.to_string();
+        let error = core.last_error().filter(|error| !reason.contains(error.as_str()));
         tracing::info!(
             workload = self.name,
             engine = self.provider.engine(),
             container = %self.provider.reference(),
             from = %change.from,
             to = %change.to,
-            reason = change.reason,
+            reason,
             took = ?round(change.took),
-            "{}",
+            leases = self.shared.word.look().leases(),
+            waiting = core.waiting(),
+            error,
+            "{}{hint}",
             change.to,
         );
     }
@@ -465,13 +633,11 @@ impl Runtime {
         if life.told_holders.len() == known {
             return;
         }
-        let holders: Vec<String> =
-            holders.into_iter().map(|(name, held)| format!("{name} ({held})")).collect();
         tracing::info!(
             workload = self.name,
             engine = self.provider.engine(),
             container = %self.provider.reference(),
-            holders = holders.join(", "),
+            holders = named(holders),
             "stays awake: its idle time is over, and it is in use",
         );
     }
@@ -486,6 +652,42 @@ impl Runtime {
         );
     }
 
+    fn log_stays_awake_busy(&self, busy: &Busy) {
+        tracing::info!(
+            workload = self.name,
+            engine = self.provider.engine(),
+            container = %self.provider.reference(),
+            by = busy.holder,
+            reason = busy.reason,
+            "stays awake: its idle time is over, and it is busy",
+        );
+    }
+
+    fn log_held_asleep(&self, reason: Option<&str>) {
+        tracing::info!(
+            workload = self.name,
+            engine = self.provider.engine(),
+            container = %self.provider.reference(),
+            reason,
+            "{}",
+            match reason {
+                Some(_) => "held asleep: nothing wakes it until it is released",
+                None => "no longer held asleep",
+            },
+        );
+    }
+
+    fn log_cut_short(&self, uses: u32) {
+        tracing::info!(
+            workload = self.name,
+            engine = self.provider.engine(),
+            container = %self.provider.reference(),
+            holders = named((self.holders)()),
+            uses,
+            "put to sleep on request, though it is in use: whoever uses it is cut off",
+        );
+    }
+
     fn log_wake_waits(&self, by: &str) {
         tracing::info!(
             workload = self.name,
@@ -497,10 +699,12 @@ impl Runtime {
     }
 
     fn publish(&self, core: &Core) {
+        self.shared.plan_sleep(core.sleep_plan());
+        self.shared.record.keep_failures(core.failures());
         let snapshot = Snapshot {
             phase: core.phase(),
             since: self.instant(core.since()),
-            reason: core.reason().to_owned(),
+            reason: core.reason(),
             run: core.run().cloned(),
             engine_lost_since: core.lost_since().map(|at| self.instant(at)),
             is_forbidden: core.is_forbidden(),
@@ -509,6 +713,15 @@ impl Runtime {
             lacks_right: core.lacks_right(),
             last_wake_took: core.last_wake_took(),
             next_idle_check: core.next_idle_check().map(|at| self.instant(at)),
+            next_sleep: self.shared.next_sleep(),
+            waiting_for: core.waiting_for(),
+            is_complete: core.is_complete(),
+            standing: self.shared.standing(),
+            awaits_use_since: self.shared.awaits_use_since(),
+            vetoed_by: core.vetoed_by(),
+            blocked_until: core.blocked_until().map(|at| self.instant(at)),
+            held_asleep: core.held_asleep().map(str::to_owned),
+            is_ended_from_outside: core.is_ended_from_outside(),
         };
         self.snapshots.send_if_modified(|current| {
             let changed = *current != snapshot;
@@ -523,6 +736,11 @@ impl Runtime {
         let reason = "its watch has ended".to_owned();
         Error::new(self.provider.engine(), Action::Watch, ErrorKind::Unavailable { reason })
             .with_container(self.provider.reference().to_string())
+    }
+
+    fn held(&self, hold: &AsleepHold) -> Held {
+        let until = hold.until.map(|until| self.moment(until));
+        Held { reason: hold.reason.as_str().into(), until }
     }
 
     fn now(&self) -> Moment {
@@ -571,6 +789,13 @@ async fn sleep_until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
+}
+
+/// Holders, with how many leases each holds.
+fn named(holders: Vec<(String, u32)>) -> String {
+    let holders: Vec<String> =
+        holders.into_iter().map(|(name, held)| format!("{name} ({held})")).collect();
+    holders.join(", ")
 }
 
 /// For people: milliseconds are enough.

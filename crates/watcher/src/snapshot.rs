@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use drowse_provider::RunId;
 use tokio::time::Instant;
 
+use crate::shared::Standing;
+
 /// The states of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -76,4 +78,24 @@ pub struct Snapshot {
     pub last_wake_took: Option<Duration>,
     /// When it will be looked at for idleness next.
     pub next_idle_check: Option<Instant>,
+    /// When it will sleep if nothing uses it until then; `None` while something keeps it awake, and
+    /// while it sleeps (but for the stop that follows a pause). Leases come and go without a change
+    /// being told: [`Workload::snapshot`](crate::Workload::snapshot) knows of them, a snapshot that was
+    /// watched is as old as it is.
+    pub next_sleep: Option<Instant>,
+    /// What it needs and waits for before its own start, by name. Ordered.
+    pub waiting_for: Vec<String>,
+    /// It is a job that has run to its end with exit code 0.
+    pub is_complete: bool,
+    /// What spoke against a sleep when it was last due, beside leases.
+    pub vetoed_by: Option<String>,
+    /// Until when no start is tried after failures.
+    pub blocked_until: Option<Instant>,
+    /// Why nothing wakes it, if somebody holds it asleep.
+    pub held_asleep: Option<String>,
+    /// What those who need it may rely on.
+    pub(crate) standing: Standing,
+    pub(crate) awaits_use_since: Option<Instant>,
+    /// Whether it sleeps since somebody else stopped or froze it: their will.
+    pub is_ended_from_outside: bool,
 }

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! While the gate is open, taking a lease is one compare-and-swap. The **epoch** changes with each
-//! first lease, so that a lease taken *and dropped* between the watcher's look at the word and its
-//! attempt to shut the gate still makes the attempt fail: it swaps exactly the word that it saw.
+//! lease that may count as use, so that one taken *and dropped* between the watcher's look at the word
+//! and its attempt to shut the gate still makes the attempt fail: it swaps exactly the word that it saw.
+//! A passive lease is counted and leaves the epoch alone: it is in the way only while it is held.
 //! The **moment of last use** is stored before the count goes down, so whoever sees the count at
 //! zero also sees that moment.
 //!
@@ -54,13 +55,22 @@ impl WarmWord {
 
     /// Takes a lease if the gate is open.
     pub(crate) fn take(&self) -> bool {
+        // Each of them, not only the first: a passive one may be counted already.
+        self.take_in(next_epoch)
+    }
+
+    /// Takes a lease that is no use, if the gate is open.
+    pub(crate) fn take_passive(&self) -> bool {
+        self.take_in(|word| word & EPOCH)
+    }
+
+    fn take_in(&self, epoch: impl Fn(u64) -> u64) -> bool {
         let mut seen = self.word.load(Ordering::Relaxed);
         loop {
             if seen & OPEN == 0 {
                 return false;
             }
-            let epoch = if seen & COUNT == 0 { next_epoch(seen) } else { seen & EPOCH };
-            let taken = OPEN | epoch | ((seen & COUNT) + 1);
+            let taken = OPEN | epoch(seen) | ((seen & COUNT) + 1);
             match self.word.compare_exchange_weak(
                 seen,
                 taken,
@@ -69,6 +79,20 @@ impl WarmWord {
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Counts a lease whether the gate is open or shut. It proves no readiness; while it is held, a
+    /// decision to sleep that was not taken before does not come through.
+    pub(crate) fn hold(&self) {
+        let mut seen = self.word.load(Ordering::Relaxed);
+        loop {
+            let held = (seen & OPEN) | next_epoch(seen) | ((seen & COUNT) + 1);
+            match self.word.compare_exchange_weak(seen, held, Ordering::Acquire, Ordering::Relaxed)
+            {
+                Ok(_) => return,
                 Err(now) => seen = now,
             }
         }
@@ -102,8 +126,8 @@ impl WarmWord {
         self.last_use.fetch_max(now_ms, Ordering::Relaxed);
     }
 
-    /// Shuts the gate if the word still is exactly what was seen: nobody took a lease since, not
-    /// even one that was dropped again.
+    /// Shuts the gate if the word still is exactly what was seen: nobody holds a lease that was taken
+    /// since, nor was there one that may have been use and was dropped again.
     pub(crate) fn shut_exactly(&self, seen: Seen) -> bool {
         self.word
             .compare_exchange(seen.0, seen.0 & !OPEN, Ordering::AcqRel, Ordering::Relaxed)

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,12 +18,15 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Holder, Lease, LeaseKind, OrderSlots, PhaseName, Policy, Readiness, ReadyRun, SleepError,
-    Snapshot, WakeError,
+    AsleepHold, Change, Force, Group, Hold, Holder, Lease, LeaseKind, Memory, Need, NeedState,
+    Needs, Observer, OrderSlots, PhaseName, Policy, Readiness, ReadyRun, SleepError, Snapshot,
+    StopGate, WakeError,
     core::AskId,
+    group::Membership,
     lease::HolderSlot,
-    runtime::{Ask, Command, LeaseRequest, Runtime, SleepNow, Withdrawn},
-    shared::Shared,
+    runtime::{Ask, Command, LeaseRequest, Runtime, SetNeeds, SleepNow, Withdrawn, needs::Kept},
+    sabotage::sabotaged,
+    shared::{Shared, Standing},
 };
 
 /// What a workload is made of.
@@ -40,6 +43,18 @@ pub struct WorkloadSpec {
     pub policy: Policy,
     /// The engine's bound on orders.
     pub slots: OrderSlots,
+    /// What it needs.
+    pub needs: Needs,
+    /// What it is used together with.
+    pub group: Option<Group>,
+    /// What is asked before it is put to sleep.
+    pub gates: Vec<Arc<dyn StopGate>>,
+    /// Who is told of its changes.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// What an earlier management of it knew.
+    pub memory: Memory,
+    /// Whether it is held asleep from the first moment on.
+    pub held_asleep: Option<AsleepHold>,
 }
 
 impl WorkloadSpec {
@@ -50,7 +65,61 @@ impl WorkloadSpec {
         readiness: Arc<dyn Readiness>,
         policy: Policy,
     ) -> Self {
-        Self { name: name.into(), provider, readiness, policy, slots: OrderSlots::default() }
+        Self {
+            name: name.into(),
+            provider,
+            readiness,
+            policy,
+            slots: OrderSlots::default(),
+            needs: Needs::default(),
+            group: None,
+            gates: Vec::new(),
+            observer: None,
+            memory: Memory::default(),
+            held_asleep: None,
+        }
+    }
+
+    /// Needing these.
+    #[must_use]
+    pub fn with_needs(mut self, needs: Needs) -> Self {
+        self.needs = needs;
+        self
+    }
+
+    /// Used together with the others of this group, for as long as it is managed.
+    #[must_use]
+    pub fn with_group(mut self, group: Group) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// Asking these before each sleep.
+    #[must_use]
+    pub fn with_gates(mut self, gates: Vec<Arc<dyn StopGate>>) -> Self {
+        self.gates = gates;
+        self
+    }
+
+    /// Telling `observer` of its changes.
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Knowing what an earlier management knew.
+    #[must_use]
+    pub fn with_memory(mut self, memory: Memory) -> Self {
+        self.memory = memory;
+        self
+    }
+
+    /// Held asleep from the first moment on: see [`Workload::hold_asleep`].
+    #[must_use]
+    pub fn with_hold_asleep(mut self, hold: Option<AsleepHold>) -> Self {
+        self.held_asleep = hold;
+        self
     }
 
     /// Sharing its engine's bound on orders.
@@ -93,9 +162,14 @@ impl Holders {
         if let Some(known) = holders.iter().find(|holder| holder.name() == name) {
             return known.clone();
         }
-        let new = Holder(Arc::new(HolderSlot { name: name.to_owned(), held: AtomicU32::new(0) }));
+        let new = Holder(Arc::new(HolderSlot::new(name)));
         holders.push(new.clone());
         new
+    }
+
+    fn holds_since(&self, name: &str) -> Option<u64> {
+        let holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        holders.iter().find(|holder| holder.name() == name)?.holds_since()
     }
 
     fn holding(&self) -> Vec<(String, u32)> {
@@ -118,8 +192,30 @@ const ANSWER_MARGIN: Duration = Duration::from_secs(1);
 impl Workload {
     /// Starts to manage a container: reads its state, adopts it if it runs (as in use, for one idle
     /// time), and follows what happens to it. Must be called within a tokio runtime.
+    ///
+    /// What it needs is held when this returns: it may run.
     pub fn spawn(spec: WorkloadSpec) -> Self {
-        let shared = Arc::new(Shared::new(Instant::now()));
+        let (workload, runtime) = Self::prepare(spec);
+        workload.begin(runtime);
+        workload
+    }
+
+    /// The same, held from before its task begins: for whoever does not know yet what needs it. While
+    /// the hold is there it is not put to sleep, and its end does not count as use.
+    pub fn spawn_held(spec: WorkloadSpec, holder: &str) -> (Self, Hold) {
+        let (workload, runtime) = Self::prepare(spec);
+        let hold = workload.hold(&workload.holder(holder), LeaseKind::Passive);
+        workload.begin(runtime);
+        (workload, hold)
+    }
+
+    fn begin(&self, runtime: Runtime) {
+        let task = tokio::spawn(runtime.run());
+        *self.0.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+    }
+
+    fn prepare(spec: WorkloadSpec) -> (Self, Runtime) {
+        let shared = Arc::new(Shared::new(Instant::now()).remembering(spec.memory));
         let (commands, received) = mpsc::channel(COMMANDS);
         let (snapshots, snapshot) = watch::channel(Snapshot {
             phase: PhaseName::Unread,
@@ -133,11 +229,28 @@ impl Workload {
             lacks_right: false,
             last_wake_took: None,
             next_idle_check: None,
+            next_sleep: None,
+            waiting_for: Vec::new(),
+            is_complete: false,
+            vetoed_by: None,
+            blocked_until: None,
+            held_asleep: None,
+            standing: Standing::Unknown,
+            awaits_use_since: None,
+            is_ended_from_outside: false,
         });
         let holders = Arc::new(Holders::default());
         let upstream_failed = Arc::new(Notify::new());
         let withdrawn = Arc::new(Withdrawn::default());
         let closing = CancellationToken::new();
+        let mut holds = spec.needs.hold(&spec.name);
+        if sabotaged!(HoldNothingAtAdoption) {
+            holds.clear();
+        }
+        let needs = Kept::new(spec.needs, holds);
+        let membership = spec.group.map(|group| group.join(&spec.name, &shared));
+        let gates = membership.iter().map(Membership::gate).chain(spec.gates).collect();
+        shared.needs.store(needs.as_ref().map(|kept| Arc::clone(kept.needs())));
         let runtime = Runtime {
             name: spec.name.clone(),
             shared: Arc::clone(&shared),
@@ -145,6 +258,11 @@ impl Workload {
             readiness: spec.readiness,
             policy: spec.policy,
             slots: spec.slots,
+            needs,
+            membership,
+            gates,
+            observer: spec.observer,
+            held_asleep: spec.held_asleep.map(Box::new),
             commands: received,
             withdrawn: Arc::clone(&withdrawn),
             upstream_failed: Arc::clone(&upstream_failed),
@@ -155,8 +273,7 @@ impl Workload {
             }),
             closing: closing.clone(),
         };
-        let task = tokio::spawn(runtime.run());
-        Self(Arc::new(Inner {
+        let workload = Self(Arc::new(Inner {
             name: spec.name,
             shared,
             provider: spec.provider,
@@ -166,9 +283,10 @@ impl Workload {
             withdrawn,
             upstream_failed,
             closing,
-            task: Mutex::new(Some(task)),
+            task: Mutex::new(None),
             last_ask: AtomicU64::new(0),
-        }))
+        }));
+        (workload, runtime)
     }
 
     /// Its name.
@@ -194,11 +312,18 @@ impl Workload {
     /// A lease, if the workload is ready: the warm path. One atomic operation and the holder's
     /// counter.
     pub fn try_lease(&self, holder: &Holder, kind: LeaseKind) -> Option<Lease> {
-        self.0
-            .shared
-            .word
-            .take()
-            .then(|| Lease::counted(Arc::clone(&self.0.shared), holder.clone(), kind))
+        let word = &self.0.shared.word;
+        let is_taken = match kind {
+            LeaseKind::Passive => word.take_passive(),
+            LeaseKind::Active | LeaseKind::Dependent => word.take(),
+        };
+        is_taken.then(|| Lease::counted(Arc::clone(&self.0.shared), holder.clone(), kind))
+    }
+
+    /// A lease that is no proof that it is ready, whatever its state: see [`Hold`]. For what knows that
+    /// it is needed and not yet whether it is to be woken: a dependent whose state is unknown.
+    pub fn hold(&self, holder: &Holder, kind: LeaseKind) -> Hold {
+        Hold::take(Arc::clone(&self.0.shared), holder.clone(), kind)
     }
 
     /// A lease, waking the workload if it sleeps. Joins the wake in flight if there is one: any
@@ -220,7 +345,7 @@ impl Workload {
             if let Some(lease) = self.try_lease(holder, kind) {
                 return Ok(lease);
             }
-            if kind == LeaseKind::Passive {
+            if kind == LeaseKind::Passive && !sabotaged!(PassiveRequestsWake) {
                 return Err(WakeError::Asleep);
             }
             let (answer, answered) = oneshot::channel();
@@ -284,11 +409,13 @@ impl Workload {
     /// dropping the future does not withdraw an order.
     ///
     /// # Errors
-    /// `InUse` while leases are held or waited for; `Timeout` at the deadline.
-    pub async fn sleep_now(&self, deadline: Deadline) -> Result<(), SleepError> {
+    /// `InUse` while leases are held or waited for, or a stop gate says that it is busy, unless it is
+    /// forced; `Timeout` at the deadline, after which nothing new is ordered for this request.
+    pub async fn sleep_now(&self, deadline: Deadline, force: Force) -> Result<(), SleepError> {
         let (answer, answered) = oneshot::channel();
         let id = self.next_ask();
-        let command = Command::SleepNow(Box::new(SleepNow { id, deadline: deadline.at(), answer }));
+        let sleep = SleepNow { id, deadline: deadline.at(), force, answer };
+        let command = Command::SleepNow(Box::new(sleep));
         let mut withdrawal = Withdrawal { to: Some(&self.0.withdrawn), id };
         let asked = async {
             self.0.commands.send(command).await.map_err(|_| SleepError::Closed)?;
@@ -310,6 +437,52 @@ impl Workload {
         drop(self.0.commands.send(Command::SetPolicy(Box::new(policy))).await);
     }
 
+    /// Changes what it needs from now on. What it needs now is held when the returned future is first
+    /// polled, and what it does not need any more is let go of by its task, after that.
+    ///
+    /// Cancel safe: dropping the future changes nothing.
+    pub async fn set_needs(&self, needs: Needs) {
+        let holds =
+            if sabotaged!(HoldNothingAtAdoption) { Vec::new() } else { needs.hold(self.name()) };
+        let command = Command::SetNeeds(Box::new(SetNeeds { needs, holds }));
+        // An error says that it is closed: nothing is left to need anything.
+        drop(self.0.commands.send(command).await);
+    }
+
+    /// What it needs, and whether each of it is there: in the order in which it was told. A look.
+    pub fn needs(&self) -> Vec<NeedState> {
+        let needs = self.0.shared.needs.load();
+        needs.iter().flat_map(|needs| needs.iter()).map(Need::state).collect()
+    }
+
+    /// Holds it asleep from now on, or with `None` releases it. While it is held nothing wakes it:
+    /// requests are refused with [`WakeError::HeldAsleep`], and drowse neither starts nor stops it,
+    /// whatever others do with it. Leases that are held stay so, and it is not put to sleep by this:
+    /// that is [`sleep_now`](Self::sleep_now)'s, best asked for right after it. It outlasts a change of
+    /// policy and a panic of its task, and not its management. Cancel safe: dropping the future changes
+    /// nothing.
+    pub async fn hold_asleep(&self, hold: Option<AsleepHold>) {
+        // An error says that it is closed: nothing is left to be held.
+        drop(self.0.commands.send(Command::HoldAsleep(hold.map(Box::new))).await);
+    }
+
+    /// Forgets that its starts failed: whoever asks next is not told so, but tries. For a wake by hand.
+    /// Cancel safe: dropping the future changes nothing.
+    pub async fn close_circuit(&self) {
+        // An error says that it is closed.
+        drop(self.0.commands.send(Command::CloseCircuit).await);
+    }
+
+    /// Its last ten changes, the oldest first.
+    pub fn history(&self) -> Vec<Change> {
+        self.0.shared.record.changes(&self.0.shared)
+    }
+
+    /// What is worth keeping of it over a restart: see [`WorkloadSpec::with_memory`].
+    pub fn memory(&self) -> Memory {
+        self.0.shared.record.memory(&self.0.shared)
+    }
+
     /// The run that serves now, with what was read in it; `None` while it is not ready. A look, no
     /// proof of use: it may sleep in the next moment.
     pub fn ready_run(&self) -> Option<Arc<ReadyRun>> {
@@ -323,7 +496,9 @@ impl Workload {
 
     /// What it is doing.
     pub fn snapshot(&self) -> Snapshot {
-        self.0.snapshot.borrow().clone()
+        let told = self.0.snapshot.borrow().clone();
+        // Leases send nothing when they come and go.
+        Snapshot { next_sleep: self.0.shared.next_sleep(), ..told }
     }
 
     /// How many leases are held.
@@ -336,6 +511,13 @@ impl Workload {
         self.0.holders.holding()
     }
 
+    /// Since when the holder of this name has had a [`Hold`] of this management, without a gap. `None`
+    /// if it has none: leases of requests are not dated.
+    pub fn held_since(&self, holder: &str) -> Option<Instant> {
+        let since = self.0.holders.holds_since(holder)?;
+        Some(self.0.shared.instant_at_ms(since))
+    }
+
     /// Ends the management: waiters get `Closed`, an order in flight is waited for (its engine has
     /// taken it), the container is left as it is. Idempotent; of several calls at once, one waits.
     pub async fn close(&self) {
@@ -345,6 +527,15 @@ impl Workload {
             // It catches its own panics; an error could only say that it was aborted.
             drop(task.await);
         }
+    }
+
+    /// Whether its management has ended, or is about to.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.closing.is_cancelled()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.0.shared
     }
 
     fn next_ask(&self) -> AskId {

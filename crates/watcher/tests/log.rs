@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use drowse_provider::{
-    Action, Deadline, Engine, ErrorKind, Reference,
+    Action, Deadline, Details, Engine, ErrorKind, Reference, Signal,
     testing::{ScriptedEngine, Step},
 };
 use drowse_watcher::{
-    Lease, LeaseKind, PhaseName, Policy, ReadyWhenRunning, Workload, WorkloadSpec,
+    AsleepHold, Force, Lease, LeaseKind, PhaseName, Policy, ReadyWhenRunning, StopGate, Workload,
+    WorkloadSpec,
 };
 use tokio::time::{sleep, timeout};
 use tracing::subscriber::DefaultGuard;
@@ -62,11 +64,15 @@ impl io::Write for Log {
 }
 
 fn workload() -> (ScriptedEngine, Workload) {
+    workload_of(|spec| spec)
+}
+
+fn workload_of(change: impl FnOnce(WorkloadSpec) -> WorkloadSpec) -> (ScriptedEngine, Workload) {
     let engine = ScriptedEngine::new("home");
     engine.add("app");
     let provider = engine.provider(&Reference::Name("app".to_owned())).unwrap();
     let spec = WorkloadSpec::new("app", provider, Arc::new(ReadyWhenRunning), Policy::new(IDLE));
-    (engine, Workload::spawn(spec))
+    (engine, Workload::spawn(change(spec)))
 }
 
 async fn lease(workload: &Workload, holder: &str) -> Lease {
@@ -123,6 +129,89 @@ async fn what_keeps_it_awake_is_told_once_for_each_holder() {
     sleep(IDLE * 4).await;
     assert_eq!(log.of("stays awake").len(), 3, "a new time of being awake");
     drop(again);
+}
+
+#[derive(Debug)]
+struct Busy(Mutex<&'static str>);
+
+#[async_trait]
+impl StopGate for Busy {
+    async fn may_sleep(&self, _: &Details) -> Result<(), drowse_watcher::Busy> {
+        Err(drowse_watcher::Busy::new(*self.0.lock().unwrap(), "63 % of a core"))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_busy_is_told_once_for_each_who_says_so() {
+    let (log, _guard) = Log::listen();
+    let gate = Arc::new(Busy(Mutex::new("its processor use")));
+    let asked: Arc<dyn StopGate> = gate.clone();
+    let (_engine, workload) = workload_of(|spec| spec.with_gates(vec![asked]));
+    drop(lease(&workload, "route").await);
+    sleep(IDLE * 2).await;
+    let told = log.of("busy");
+    assert_eq!(
+        told,
+        [
+            "INFO stays awake: its idle time is over, and it is busy workload=\"app\" engine=\"home\" \
+          container=app by=\"its processor use\" reason=\"63 % of a core\""
+        ]
+    );
+    *gate.0.lock().unwrap() = "the veto of /busy";
+    sleep(IDLE * 2).await;
+    assert_eq!(log.of("busy").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_from_outside_tells_what_keeps_it_asleep() {
+    let (log, _guard) = Log::listen();
+    let (engine, workload) = workload();
+    drop(lease(&workload, "route").await);
+    engine.container("app").unwrap().kill(Signal::TERM);
+    asleep(&workload).await;
+    let told = log.of("drowse hold");
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let until_time = told[0].split(" took=").next().unwrap();
+    assert_eq!(
+        until_time,
+        "INFO asleep: a request wakes it again, unless `drowse hold app --asleep` \
+         workload=\"app\" engine=\"home\" container=app from=probing to=asleep \
+         reason=\"stopped from outside\""
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn that_it_is_held_asleep_and_until_when_is_told() {
+    let (log, _guard) = Log::listen();
+    let (_engine, workload) = workload();
+    asleep(&workload).await;
+    let until = tokio::time::Instant::now() + IDLE;
+    workload.hold_asleep(Some(AsleepHold::new("a restore").until(until))).await;
+    sleep(IDLE * 2).await;
+    let names = "workload=\"app\" engine=\"home\" container=app";
+    assert_eq!(
+        log.of("held asleep"),
+        [
+            format!(
+                "INFO held asleep: nothing wakes it until it is released {names} reason=\"a restore\""
+            ),
+            format!("INFO no longer held asleep {names}"),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_sleep_tells_who_is_cut_off() {
+    let (log, _guard) = Log::listen();
+    let (_engine, workload) = workload();
+    let stream = lease(&workload, "route films").await;
+    workload.sleep_now(Deadline::after(PATIENCE), Force::EvenInUse).await.unwrap();
+    drop(stream);
+    assert_eq!(
+        log.of("cut off"),
+        ["INFO put to sleep on request, though it is in use: whoever uses it is cut off \
+          workload=\"app\" engine=\"home\" container=app holders=\"route films (1)\" uses=1"]
+    );
 }
 
 /// Row 24: why nobody is served, and that nothing needs to be done about it.

@@ -1,16 +1,21 @@
 //! The warm word under every interleaving that its orderings allow, by `loom`.
 //!
-//! The word's own source is compiled here with loom's atomics, so that no build flag is needed.
+//! The word's own source, and that of what stands beside it, is compiled here with loom's atomics, so
+//! that no build flag is needed.
 
 mod atomics {
-    pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 }
+
+#[path = "../src/standing.rs"]
+mod standing;
 
 #[path = "../src/word.rs"]
 #[expect(dead_code, reason = "each model uses a part of it")]
 mod word;
 
 use loom::{sync::Arc, thread};
+use standing::{Stand, Standing};
 use word::WarmWord;
 
 const IDLE_MS: u64 = 3;
@@ -62,6 +67,57 @@ fn a_short_lease_between_the_look_and_the_swap_is_not_missed() {
         let asleep = sleep_if_idle(&word, 5);
         let used = client.join().unwrap();
         assert!(!(used && asleep), "stopped within the idle time after a use");
+    });
+}
+
+#[test]
+fn a_passive_lease_and_a_stop_never_both_win() {
+    loom::model(|| {
+        let word = open_word();
+        let monitor = thread::spawn({
+            let word = Arc::clone(&word);
+            move || word.take_passive()
+        });
+        let asleep = sleep_if_idle(&word, 5);
+        let leased = monitor.join().unwrap();
+        assert!(!(leased && asleep), "stopped under a passive lease");
+        assert!(leased || asleep, "neither: nothing stood in the way of either");
+    });
+}
+
+#[test]
+fn a_short_lease_beside_a_passive_one_is_not_missed() {
+    loom::model(|| {
+        let word = open_word();
+        let clients = thread::spawn({
+            let word = Arc::clone(&word);
+            move || {
+                let is_watched = word.take_passive();
+                let is_used = word.take();
+                if is_used {
+                    word.drop_active(4);
+                }
+                if is_watched {
+                    word.drop_passive();
+                }
+                is_used
+            }
+        });
+        let asleep = sleep_if_idle(&word, 5);
+        let used = clients.join().unwrap();
+        assert!(!(used && asleep), "stopped within the idle time after a use");
+    });
+}
+
+#[test]
+fn a_passive_lease_is_in_the_way_of_a_stop_only_while_it_is_held() {
+    loom::model(|| {
+        let word = open_word();
+        let seen = word.look();
+        assert!(word.take_passive());
+        assert!(!word.shut_exactly(seen), "stopped under a passive lease");
+        word.drop_passive();
+        assert!(word.shut_exactly(seen));
     });
 }
 
@@ -146,5 +202,151 @@ fn a_swap_fails_after_a_reopening_that_left_the_same_count() {
         word.shut();
         word.open(0);
         assert!(!word.shut_exactly(seen), "a word from before the reopening was swapped");
+    });
+}
+
+#[test]
+fn a_hold_and_a_stop_never_both_win() {
+    loom::model(|| {
+        let word = open_word();
+        let dependent = thread::spawn({
+            let word = Arc::clone(&word);
+            move || {
+                word.hold();
+                // What is found open while it is held stays so.
+                word.look().is_open()
+            }
+        });
+        let asleep = sleep_if_idle(&word, 5);
+        let found_open = dependent.join().unwrap();
+        assert!(!(found_open && asleep), "stopped under a dependent that found it ready");
+        assert!(found_open || asleep, "neither: nothing stood in the way of either");
+        assert_eq!(word.look().leases(), 1, "it is counted whatever the gate");
+    });
+}
+
+/// What the watcher does with one that runs and does not answer, whose gate is shut: see
+/// `Core::sleep_if_still_idle`.
+fn sleep_if_unused(word: &WarmWord) -> bool {
+    let seen = word.look();
+    !seen.is_open() && seen.leases() == 0 && word.shut_exactly(seen)
+}
+
+#[test]
+fn a_hold_of_what_does_not_answer_comes_before_its_stop_or_sees_that_it_may_end() {
+    loom::model(|| {
+        let word = Arc::new(WarmWord::new(0));
+        let stand = Arc::new(Stand::new());
+        stand.set(Standing::Runs, None);
+        let dependent = thread::spawn({
+            let (word, stand) = (Arc::clone(&word), Arc::clone(&stand));
+            move || {
+                word.hold();
+                stand.get() == Standing::Runs
+            }
+        });
+        // In the order of the watcher: first it is said, then the word is swapped.
+        stand.set(Standing::Unknown, None);
+        let asleep = sleep_if_unused(&word);
+        let found_running = dependent.join().unwrap();
+        assert!(!(found_running && asleep), "stopped under a dependent that found it running");
+    });
+}
+
+#[test]
+fn a_hold_of_what_is_ready_comes_before_its_stop_or_sees_that_it_may_end() {
+    loom::model(|| {
+        let word = open_word();
+        let stand = Arc::new(Stand::new());
+        stand.set(Standing::Runs, None);
+        let dependent = thread::spawn({
+            let (word, stand) = (Arc::clone(&word), Arc::clone(&stand));
+            move || {
+                word.hold();
+                stand.get() == Standing::Runs
+            }
+        });
+        let seen = word.look();
+        stand.set(Standing::Unknown, None);
+        let asleep = seen.leases() == 0 && word.shut_exactly(seen);
+        let found_running = dependent.join().unwrap();
+        assert!(!(found_running && asleep), "stopped under a dependent that found it running");
+    });
+}
+
+#[test]
+#[should_panic(expected = "stopped under a dependent")]
+fn said_after_the_swap_it_would_be_too_late() {
+    loom::model(|| {
+        let word = open_word();
+        let stand = Arc::new(Stand::new());
+        stand.set(Standing::Runs, None);
+        let dependent = thread::spawn({
+            let (word, stand) = (Arc::clone(&word), Arc::clone(&stand));
+            move || {
+                word.hold();
+                stand.get() == Standing::Runs
+            }
+        });
+        let asleep = sleep_if_idle(&word, 5);
+        stand.set(Standing::Unknown, None);
+        let found_running = dependent.join().unwrap();
+        assert!(!(found_running && asleep), "stopped under a dependent that found it running");
+    });
+}
+
+#[test]
+fn a_hold_that_is_given_back_makes_the_swap_fail_or_comes_after_it() {
+    loom::model(|| {
+        let word = open_word();
+        let dependent = thread::spawn({
+            let word = Arc::clone(&word);
+            move || {
+                word.hold();
+                let found_open = word.look().is_open();
+                word.drop_passive();
+                found_open
+            }
+        });
+        let asleep = sleep_if_idle(&word, 5);
+        let found_open = dependent.join().unwrap();
+        assert!(!(found_open && asleep), "stopped on a word that was swapped since");
+        assert_eq!(word.look().leases(), 0);
+    });
+}
+
+#[test]
+fn a_hold_a_request_and_an_opening_are_all_counted() {
+    loom::model(|| {
+        let word = Arc::new(WarmWord::new(0));
+        let dependent = thread::spawn({
+            let word = Arc::clone(&word);
+            move || word.hold()
+        });
+        let client = thread::spawn({
+            let word = Arc::clone(&word);
+            move || word.take()
+        });
+        word.open(1);
+        assert!(!sleep_if_idle(&word, u64::MAX / 2), "stopped before the waiter had its lease");
+        dependent.join().unwrap();
+        let taken = client.join().unwrap();
+        assert_eq!(word.look().leases(), 2 + u32::from(taken));
+        assert!(word.look().is_open());
+    });
+}
+
+#[test]
+fn who_sees_that_it_is_down_sees_since_when() {
+    loom::model(|| {
+        let stand = Arc::new(Stand::new());
+        let watcher = thread::spawn({
+            let stand = Arc::clone(&stand);
+            move || stand.set(Standing::Down, Some(7))
+        });
+        if stand.get() == Standing::Down {
+            assert_eq!(stand.ended_at_ms(), Some(7));
+        }
+        watcher.join().unwrap();
     });
 }

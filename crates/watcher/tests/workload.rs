@@ -16,7 +16,7 @@ use drowse_provider::{
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{
-    Attempt, Lease, LeaseKind, NotReady, OrderSlots, PhaseName, Policy, Readiness,
+    Attempt, Force, Lease, LeaseKind, NotReady, OrderSlots, PhaseName, Policy, Readiness,
     ReadyWhenRunning, SleepError, SleepMethod, WakeError, Workload, WorkloadSpec,
 };
 use tokio::time::timeout;
@@ -225,14 +225,14 @@ async fn sleep_on_request_names_who_holds_it() {
     let home = Home::new();
     let lease = home.lease().await.unwrap();
     let far = || Deadline::after(PATIENCE);
-    let refused = home.workload.sleep_now(far()).await.unwrap_err();
+    let refused = home.workload.sleep_now(far(), Force::No).await.unwrap_err();
     assert_eq!(refused.to_string(), "in use: 1 lease(s) held by route test");
     assert!(matches!(refused, SleepError::InUse { leases: 1, .. }));
     drop(lease);
-    home.workload.sleep_now(far()).await.unwrap();
+    home.workload.sleep_now(far(), Force::No).await.unwrap();
     assert_eq!(home.app.observation().status, ContainerStatus::Stopped);
     // Asleep already: that is what was asked for.
-    home.workload.sleep_now(far()).await.unwrap();
+    home.workload.sleep_now(far(), Force::No).await.unwrap();
     assert_eq!(home.app.calls(Action::Stop), 1);
 }
 
@@ -452,7 +452,7 @@ async fn who_asks_while_it_is_being_closed_is_told_at_once() {
     assert!(matches!(first.await.unwrap(), Err(WakeError::Closed)));
     let began = tokio::time::Instant::now();
     assert!(matches!(home.lease().await, Err(WakeError::Closed)));
-    let answer = home.workload.sleep_now(Deadline::after(PATIENCE)).await;
+    let answer = home.workload.sleep_now(Deadline::after(PATIENCE), Force::No).await;
     assert!(matches!(answer, Err(SleepError::Closed)));
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     closing.await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drowse_provider::ContainerStatus;
 
-use crate::{SleepError, WakeError, word::Seen};
+use crate::{LeaseKind, SleepError, WakeError, sabotage::sabotaged, word::Seen};
 
 use super::{
     AskId, Belief, Core, Effect, Moment, failures::is_of_permission, locks::LOCK_PATIENCE,
@@ -15,13 +15,14 @@ use super::{
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl Core {
-    pub(super) fn asked(&mut self, now: Moment, id: AskId, deadline: Moment) {
+    pub(super) fn asked(&mut self, now: Moment, id: AskId, kind: LeaseKind, deadline: Moment) {
         // It may have become ready while the request was on its way.
         if self.shared.word.take() {
             self.effects.push(Effect::Grant(id));
             return;
         }
         self.wake.wanted = true;
+        self.wake.is_for_users |= kind != LeaseKind::Dependent;
         if self.waiters.is_empty() {
             self.read.try_within(now, FIRST_READ_RETRY);
         }
@@ -29,14 +30,45 @@ impl Core {
             lock.since = now;
             self.wake.retry.try_within(now, FIRST_RETRY);
         }
+        let is_being_ended = self.order.as_ref().is_some_and(|open| !open.order.is_start());
+        if is_being_ended && sabotaged!(ForgetWhoComesDuringAStop) {
+            return;
+        }
         self.waiters.add(id, now, deadline);
         self.probe_within_interval(now);
     }
 
     pub(super) fn withdrawn(&mut self, ids: &[AskId]) {
+        let mut left = false;
         for id in ids {
-            self.waiters.remove(*id);
+            left |= self.waiters.remove(*id).is_some();
             self.sleepers.remove(id);
+        }
+        let is_out_of_reach = self.lost.is_some() || matches!(self.belief, Belief::Unread);
+        if left && is_out_of_reach {
+            // Else it would be started for nobody, whenever its engine is back.
+            self.want_no_more_what_was_never_tried();
+        }
+    }
+
+    /// The last who wanted it has left, or was told that its start was never tried.
+    fn want_no_more_what_was_never_tried(&mut self) {
+        if self.waiters.is_empty() && !self.came_to_nothing() {
+            self.wake.wanted = false;
+            self.wake.is_for_users = false;
+            self.wake.needs_until = None;
+        }
+    }
+
+    /// Another of its group wakes. If it is awake itself, it is used with that one from now on.
+    pub(super) fn mate_wakes(&mut self, now: Moment) {
+        self.sleep.check_at = now;
+        let is_being_ended = self.order.as_ref().is_some_and(|open| !open.order.is_start());
+        if self.belief.is_running() && !is_being_ended {
+            self.shared.word.touch(now.as_millis());
+        } else {
+            self.wake.wanted = true;
+            self.wake.is_for_users = true;
         }
     }
 
@@ -49,14 +81,23 @@ impl Core {
         let is_locked = self.belief.lock().is_some();
         // Whoever waits is told of a lock in time, also where nothing would be started yet.
         let is_left_alone = self.is_quiet(now) && !is_locked;
-        if !self.wake.wanted || self.lost.is_some() || is_left_alone {
+        if is_left_alone && self.waiters.is_empty() {
+            // Somebody ended it, and nobody waits who would want it after that.
+            self.end_wake();
+        }
+        self.deepen_if_due(now);
+        if !self.wake.wanted || self.refuse_misconfigured() {
+            return;
+        }
+        if self.lost.is_some() || is_left_alone {
             return;
         }
         if self.failures.blocked_until(now).is_some() {
             self.refuse_failed(now);
         } else if is_locked {
+            self.wake.needs_until = None;
             self.wait_for_the_lock(now);
-        } else if self.wake.retry.not_before <= now {
+        } else if self.wake.retry.not_before <= now && self.needs_are_met(now) {
             self.order_start(now);
         }
     }
@@ -103,27 +144,29 @@ impl Core {
         }
     }
 
-    fn refuse_all(&mut self, error: &WakeError) {
+    pub(super) fn refuse_all(&mut self, error: &WakeError) {
         self.end_wake();
         self.effects.extend(self.waiters.take_all().map(|id| Effect::Refuse(id, error.clone())));
     }
 
     pub(super) fn end_wake(&mut self) {
         self.wake.wanted = false;
+        self.wake.is_for_users = false;
         self.wake.ordered_at = None;
+        self.wake.needs_until = None;
         self.wake.locked = None;
         self.wake.retry.succeeded();
     }
 
     pub(super) fn answer_expired(&mut self, now: Moment) {
+        if sabotaged!(ForgetDeadlines) {
+            return;
+        }
         let limit = self.limit(now);
         while let Some((id, waiter)) = self.waiters.take_expired(now, &limit) {
             let error = self.why_not_ready(now, waiter.asked);
             self.effects.push(Effect::Refuse(id, error));
-            if self.waiters.is_empty() && !self.came_to_nothing() {
-                // Its start was never tried, and the last who wanted it was told so.
-                self.wake.wanted = false;
-            }
+            self.want_no_more_what_was_never_tried();
         }
         let overdue: Vec<AskId> = self
             .sleepers
@@ -136,7 +179,7 @@ impl Core {
                 let reason = match (&self.lost, self.belief.lock()) {
                     (Some(lost), _) => lost.error.kind().to_string(),
                     (None, Some(by)) => format!("locked by {by}"),
-                    (None, None) => self.reason.clone(),
+                    (None, None) => self.reason.to_string(),
                 };
                 let after = now.since(sleeper.asked);
                 self.effects
@@ -151,12 +194,12 @@ impl Core {
 
     /// Until when a request waits, beside its own deadline: the wake timeout counts from its
     /// coming, or from the start order or the end of a stop that came to nothing, if that came
-    /// later; not at all while a stop is under way or somebody else is working on the container, unless
-    /// that one's lock was met.
+    /// later; not at all while a stop is under way, what it needs is waited for, or somebody else is
+    /// working on the container, unless that one's lock was met.
     fn limit(&self, now: Moment) -> impl Fn(Moment) -> Option<Moment> + use<> {
         let is_being_ended = self.order.as_ref().is_some_and(|open| !open.order.is_start());
         let is_quiet = self.is_quiet(now) && self.wake.locked.is_none();
-        let clock_stands = is_being_ended || is_quiet;
+        let clock_stands = is_being_ended || is_quiet || self.waits_for_needs();
         let began_at = self.wake.ordered_at.unwrap_or(self.wake.free_since);
         let wake_timeout = self.policy.wake_timeout;
         let locked_since = self.wake.locked.as_ref().map(|lock| lock.since);
@@ -180,9 +223,10 @@ impl Core {
         if let Some(lock) = &self.wake.locked {
             return WakeError::Locked { by: lock.by.to_string(), retry_after: LOCK_PATIENCE };
         }
-        // A right that lacked for an earlier start is none of what this one waited for.
-        let last_error = self.last_error().filter(|_| !self.lacks_right());
-        let reason = last_error.unwrap_or_else(|| self.reason.clone());
+        // What an earlier start met, or a right that lacked for it, is none of what this one waited for.
+        let is_of_another = self.lacks_right() || self.waits_for_needs();
+        let last_error = self.last_error().filter(|_| !is_of_another);
+        let reason = last_error.unwrap_or_else(|| self.reason.to_string());
         WakeError::Timeout { after: now.since(asked), phase: self.phase, reason }
     }
 

@@ -4,9 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use drowse_provider::{Details, Error, StopOptions, WatchItem};
 
-use crate::{NotReady, PhaseName, Policy, SleepError, WakeError};
+use crate::{
+    Busy, Force, LeaseKind, NotReady, PhaseName, Policy, SleepError, WakeError, need::NeedSeen,
+};
 
-use super::Moment;
+use super::{Held, Moment, NeedsNow, Reason};
 
 /// Names one request for a lease or for sleep. Later requests have greater ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -19,12 +21,18 @@ pub(crate) struct EffectId(pub(crate) u64);
 /// Something that the core is told.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// A lease is asked for, and the gate was shut. To be answered by `deadline`.
-    Ask { id: AskId, deadline: Moment },
+    /// A lease of this kind is asked for, and the gate was shut. To be answered by `deadline`.
+    Ask { id: AskId, kind: LeaseKind, deadline: Moment },
     /// Those who asked have gone.
     Withdraw(Vec<AskId>),
     /// Sleep is asked for, whatever the idle time. To be answered by `deadline`.
-    SleepNow { id: AskId, deadline: Moment },
+    SleepNow { id: AskId, deadline: Moment, force: Force },
+    /// Somebody holds it asleep from now on, or nobody does any more.
+    HoldAsleep(Option<Held>),
+    /// Its failures are to be forgotten: somebody wants it to be started again.
+    CloseCircuit,
+    /// The gates answered, or did not in time.
+    GatesAnswered { id: EffectId, result: Result<(), Busy> },
     /// An item of the provider's watch.
     Watched(Result<WatchItem, Error>),
     /// An order ended.
@@ -37,6 +45,16 @@ pub(crate) enum Input {
     UpstreamFailed { epoch: u64 },
     /// There is another policy from now on.
     PolicyChanged(Policy),
+    /// A dependent has let go of it, perhaps the last one.
+    LetGo,
+    /// Another of its group wakes.
+    MateWakes,
+    /// It needs others than before.
+    NeedsChanged(NeedsNow),
+    /// What it needs was looked at, while it was held: all of it, in the order of the numbers.
+    NeedsSeen(Vec<NeedSeen>),
+    /// What it needs, and asked to wake, is awake or does not wake.
+    NeedAnswered { id: EffectId, result: Result<(), WakeError> },
     /// The moment of [`Core::next_deadline`](super::Core::next_deadline) has come.
     Tick,
 }
@@ -51,6 +69,20 @@ pub(crate) enum Effect {
     Read { id: EffectId, with_slot: bool },
     /// Probe the run that these details were read in.
     Probe { id: EffectId, details: Arc<Details>, elapsed: Duration },
+    /// A wake begins: the others of its group are to wake, too.
+    WakeBegins,
+    /// It fell asleep, and nobody had asked for that: look again at the others of its group.
+    FellAsleep,
+    /// Hold all that it needs, then look at it.
+    HoldNeeds,
+    /// Let go of all that it needs: it wakes nothing any more, and keeps nothing awake.
+    LetNeedsGo,
+    /// Wake what it needs, the one of this number.
+    WakeNeed { id: EffectId, need: usize, deadline: Moment },
+    /// Ask its gates whether it may sleep, and give them this long. Who does not answer is busy.
+    AskGates { id: EffectId, details: Arc<Details>, within: Duration },
+    /// Say to what it needs, the one of this number, that it is used: through this one.
+    UseThrough { need: usize },
     /// Hand out a lease, which is already counted in the word.
     Grant(AskId),
     /// Answer a request for a lease.
@@ -67,6 +99,12 @@ pub(crate) enum Effect {
     StaysAwake { anew: bool },
     /// Its idle time is over, and a lock keeps a sleep from it: told once.
     StaysAwakeLocked { by: String },
+    /// Its idle time is over, and this speaks against a sleep: told once for each who says so.
+    StaysAwakeBusy(Busy),
+    /// A sleep is ordered though it is in use: by this many leases and requests.
+    CutShort { uses: u32 },
+    /// It is held asleep from now on, for this reason, or no more.
+    HeldAsleep(Option<Box<str>>),
     /// A wake waits until something else is done with the container: told once.
     WakeWaitsForLock { by: String },
     /// Tell of an engine call that failed, and when it is tried again.
@@ -97,7 +135,11 @@ impl Order {
 pub(crate) struct Transition {
     pub(crate) from: PhaseName,
     pub(crate) to: PhaseName,
-    pub(crate) reason: String,
+    pub(crate) reason: Reason,
     /// How long it was in `from`; for a change to ready: since the start order, if there was one.
     pub(crate) took: Duration,
+    /// It is ready by a wake, which took that long.
+    pub(crate) is_wake: bool,
+    /// It sleeps since somebody else stopped or froze it.
+    pub(crate) is_ended_from_outside: bool,
 }

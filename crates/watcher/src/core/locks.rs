@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Core, Effect, Lock, Moment, orders::FIRST_RETRY};
+use super::{Core, Effect, Lock, Moment, Reason, orders::FIRST_RETRY};
 
 /// How long a lock may make a request wait before it is told so.
 pub(crate) const LOCK_PATIENCE: Duration = Duration::from_secs(15);
@@ -21,7 +21,7 @@ impl Core {
     /// The wake in flight met a lock. Whoever waits for it has done so since its start order, if there
     /// was one: an engine may have waited for the lock first.
     pub(super) fn meet_lock(&mut self, now: Moment, by: &str) {
-        self.reason = format!("locked by {by}");
+        self.reason = Reason::locked(by);
         if let Some(lock) = &mut self.wake.locked {
             if *lock.by != *by {
                 lock.by = by.into();

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use drowse_provider::{ContainerStatus, Error, ErrorKind, Owner, Unusable};
+use drowse_provider::{ContainerStatus, Error, ErrorKind, Owner, StopOptions, Unusable};
 
-use crate::SleepMethod;
+use crate::{SleepMethod, sabotage::sabotaged};
 
-use super::{Belief, Core, Effect, EffectId, Moment, OpenOrder, Order, OrderState, Proven};
+use super::{Belief, Core, Effect, EffectId, Moment, OpenOrder, Order, OrderState, Proven, Reason};
 
 /// How long anybody waits for it is another matter.
 const START_WITHIN: Duration = Duration::from_mins(2);
@@ -25,7 +25,7 @@ const LONGEST_START_RETRY: Duration = Duration::from_secs(10);
 /// How soon a start is tried again that nobody waits for any more, and that met a lock which no read
 /// shows.
 const LOCKED_START_RETRY: Duration = Duration::from_secs(30);
-const LONGEST_STOP_RETRY: Duration = Duration::from_mins(5);
+pub(super) const LONGEST_STOP_RETRY: Duration = Duration::from_mins(5);
 /// How soon a stop whose answer was lost, and which may still be under way, is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How long an engine may go on with an order after the time that it was given: whoever gave it has
@@ -34,8 +34,9 @@ const CARRIED_ON_FOR: Duration = Duration::from_mins(2);
 
 impl Core {
     pub(super) fn order_start(&mut self, now: Moment) {
+        self.wake.needs_until = None;
         self.wake.ordered_at.get_or_insert(now);
-        "asked for".clone_into(&mut self.reason);
+        self.reason = Reason::AskedFor;
         self.give(now, Order::Start, START_WITHIN, None);
     }
 
@@ -43,35 +44,50 @@ impl Core {
     pub(super) fn order_sleep(&mut self, now: Moment, resume: Option<Proven>) {
         // Whoever comes from now on begins a wake of its own.
         self.end_wake();
-        let own = match &self.belief {
-            Belief::Seen(details) => details.stop_timeout,
-            Belief::Unread | Belief::Absent => None,
-        };
         let (order, within) = match &self.policy.sleep {
-            SleepMethod::Stop(options) => {
-                let timeout = options.timeout.or(own).unwrap_or(STOP_TIMEOUT);
-                (Order::Stop(options.clone()), timeout.saturating_add(STOP_MARGIN))
-            }
-            SleepMethod::Pause => (Order::Pause, PAUSE_WITHIN),
+            SleepMethod::Stop(options) => self.stop_order(options),
+            SleepMethod::Pause | SleepMethod::PauseThenStop { .. } => (Order::Pause, PAUSE_WITHIN),
             SleepMethod::Kill => (Order::Kill, KILL_WITHIN),
+            // `consider_sleep` never comes here with it.
+            SleepMethod::Never => return,
         };
         self.give(now, order, within, resume);
     }
 
-    fn give(&mut self, now: Moment, order: Order, within: Duration, resume: Option<Proven>) {
+    /// A stop, and how long it may take.
+    pub(super) fn stop_order(&self, options: &StopOptions) -> (Order, Duration) {
+        let own = match &self.belief {
+            Belief::Seen(details) => details.stop_timeout,
+            Belief::Unread | Belief::Absent => None,
+        };
+        let timeout = options.timeout.or(own).unwrap_or(STOP_TIMEOUT);
+        (Order::Stop(options.clone()), timeout.saturating_add(STOP_MARGIN))
+    }
+
+    pub(super) fn give(
+        &mut self,
+        now: Moment,
+        order: Order,
+        within: Duration,
+        resume: Option<Proven>,
+    ) {
+        // The look before a sleep that is not ordered now: it would tell of a time before this order.
+        self.reading = None;
+        self.gates.withdraw();
         let is_managed = matches!(&self.belief, Belief::Seen(details)
             if matches!(details.owner, Some(Owner::HighAvailability(_))));
         let within = if is_managed { within.saturating_add(MANAGED_MARGIN) } else { within };
         let id = self.new_id();
         self.probing.in_flight = None;
-        self.order = Some(OpenOrder {
+        self.order = Some(Box::new(OpenOrder {
             id,
             order: order.clone(),
             run_before: self.believed_run(),
             until: now + within,
             state: OrderState::InFlight,
+            is_on_request: !self.sleepers.is_empty(),
             resume,
-        });
+        }));
         self.effects.push(Effect::Order { id, order, within });
     }
 
@@ -88,6 +104,10 @@ impl Core {
         self.read.not_before = now;
         match result {
             Ok(()) => open.state = OrderState::Done,
+            Err(error) if error.is_outcome_unknown() && sabotaged!(OrderAgainAfterALostAnswer) => {
+                self.stale = doubted;
+                self.order_refused(now, error, doubted);
+            }
             Err(error) if error.is_outcome_unknown() => {
                 if matches!(error.kind(), ErrorKind::Timeout { .. }) {
                     open.until = now + CARRIED_ON_FOR;
@@ -104,7 +124,7 @@ impl Core {
         if open.order.is_start() {
             self.start_refused(now, error);
         } else {
-            self.sleep_refused(now, open, error, doubted);
+            self.sleep_refused(now, *open, error, doubted);
         }
     }
 
@@ -124,15 +144,18 @@ impl Core {
                 self.wake.retry.failed(now, FIRST_RETRY, LONGEST_START_RETRY);
             }
             _ => {
-                self.reason = format!("its start was refused: {}", error.kind());
-                let next_attempt = self.failures.refused(now, error.clone());
+                self.reason = Reason::start_refused(error.kind());
+                let is_known = self.failures.is_known_lack_of_right(&error);
+                let next_attempt = self.failures.refused(now, error.clone(), &self.policy.circuit);
                 self.wake.ordered_at = None;
                 if self.waiters.is_empty() {
                     // Nobody is left for whom it would be tried again.
                     self.end_wake();
                 }
-                let what = "starting it failed";
-                self.effects.push(Effect::Trouble { what, error, next_attempt });
+                if !is_known {
+                    let what = "starting it failed";
+                    self.effects.push(Effect::Trouble { what, error, next_attempt });
+                }
             }
         }
     }
@@ -142,7 +165,7 @@ impl Core {
             error.kind(),
             ErrorKind::NotFound | ErrorKind::Conflict { .. } | ErrorKind::Failed { .. }
         );
-        self.reason = format!("could not be put to sleep: {}", error.kind());
+        self.reason = Reason::sleep_failed(error.kind());
         self.sleep_failed(now, error);
         if not_taken && let Some(proven) = open.resume {
             // Nothing was done to it: it serves on, and whoever came meanwhile is served at once.
@@ -151,9 +174,12 @@ impl Core {
         }
     }
 
-    fn sleep_failed(&mut self, now: Moment, error: Error) {
+    pub(super) fn sleep_failed(&mut self, now: Moment, error: Error) {
         let next_attempt = self.sleep.retry.failed(now, FIRST_RETRY, LONGEST_STOP_RETRY);
         self.sleep.due = true;
+        if sabotaged!(NeverRetryAStop) {
+            self.sleep.retry.not_before = now + Duration::from_hours(24 * 365);
+        }
         self.sleep.check_at = self.sleep.retry.not_before;
         self.effects.push(Effect::Trouble {
             what: "putting it to sleep failed",
@@ -177,7 +203,7 @@ impl Core {
         match self.belief.status().cloned() {
             Some(ContainerStatus::Running) => {
                 self.wake.retry.succeeded();
-                "started".clone_into(&mut self.reason);
+                self.reason = Reason::Started;
             }
             Some(ContainerStatus::Stopped | ContainerStatus::Error(Unusable::Restarting)) => {
                 let another_run = self.believed_run() != open.run_before;
@@ -188,15 +214,24 @@ impl Core {
                         Belief::Unread | Belief::Absent => None,
                     };
                     self.outside.unexplained_death = Some(now);
-                    self.failures.died_starting(now, exit);
+                    if self.is_job() {
+                        return self.job_ended(now, exit);
+                    }
+                    self.failures.died_starting(now, exit, &self.policy.circuit);
                     if let Some(reason) = self.failures.reason() {
-                        reason.clone_into(&mut self.reason);
+                        self.reason = Reason::Failed(reason.into());
                     }
                 } else {
                     self.start_was_lost(now, open);
                 }
             }
-            Some(ContainerStatus::Paused) => self.start_was_lost(now, open),
+            Some(ContainerStatus::Paused) => {
+                if matches!(open.state, OrderState::Done) {
+                    // It was thawed, and is frozen again: by somebody else.
+                    self.frozen_since = None;
+                }
+                self.start_was_lost(now, open);
+            }
             Some(_) => {}
             None => self.removed_from_outside(now),
         }
@@ -205,7 +240,7 @@ impl Core {
     /// The engine never answered, and nothing came of it: it is safe to order it again.
     fn start_was_lost(&mut self, now: Moment, open: &OpenOrder) {
         let next_attempt = self.wake.retry.failed(now, FIRST_RETRY, LONGEST_START_RETRY);
-        "its start order was lost".clone_into(&mut self.reason);
+        self.reason = Reason::StartLost;
         if let OrderState::Unknown(error) = &open.state {
             self.effects.push(Effect::Trouble {
                 what: "the engine lost a start order",
@@ -215,7 +250,7 @@ impl Core {
         }
     }
 
-    fn settle_sleep(&mut self, now: Moment, open: OpenOrder) {
+    fn settle_sleep(&mut self, now: Moment, open: Box<OpenOrder>) {
         let same_run = self.believed_run() == open.run_before;
         let still_running = same_run && self.belief.is_running();
         let frozen_to_be_ended = same_run
@@ -229,15 +264,19 @@ impl Core {
             self.read.not_before = now + LOOK_AGAIN;
             return;
         }
+        if frozen_to_be_ended && self.frozen_since.is_some() {
+            self.stays_frozen(now, &open);
+            return;
+        }
         if !still_running {
-            self.fell_asleep(now, &open.order);
+            self.fell_asleep(now, &open);
             return;
         }
         // Whoever came during the stop has as long as whoever comes now.
         self.wake.free_since = now;
         match &open.state {
             OrderState::Unknown(error) => {
-                self.reason = format!("could not be put to sleep: {}", error.kind());
+                self.reason = Reason::sleep_failed(error.kind());
                 let error = error.clone();
                 self.sleep_failed(now, error);
                 self.probing.next_at = now;
@@ -252,23 +291,38 @@ impl Core {
         }
     }
 
-    fn fell_asleep(&mut self, now: Moment, order: &Order) {
+    fn fell_asleep(&mut self, now: Moment, open: &OpenOrder) {
+        let order = &open.order;
         self.sleep.retry.succeeded();
         self.sleep.due = false;
         match self.belief.status() {
             // Another run: somebody, or its restart policy, started it again.
             Some(ContainerStatus::Running) => self.started_from_outside(now),
+            // While it was to be ended, which came to nothing.
+            Some(ContainerStatus::Paused) if *order != Order::Pause => {
+                self.frozen_from_outside(now);
+            }
             Some(ContainerStatus::Stopped | ContainerStatus::Paused) => {
                 if let Some(since) = self.served_since {
                     self.failures.forget_if_stable(now.since(since));
                 }
+                let was_running = self.frozen_since.is_none();
+                let is_frozen = self.belief.status() == Some(&ContainerStatus::Paused);
+                if is_frozen {
+                    self.frozen_since = Some(now);
+                    self.sleep.check_at = now;
+                }
                 self.reason = match order {
-                    Order::Pause => "idle: frozen".to_owned(),
-                    Order::Kill => "idle: killed".to_owned(),
-                    Order::Stop(_) | Order::Start => "idle: stopped".to_owned(),
+                    Order::Pause if is_frozen => Reason::Frozen,
+                    Order::Pause => Reason::EndedFreezing,
+                    Order::Kill => Reason::Killed,
+                    Order::Stop(_) | Order::Start => Reason::Stopped,
                 };
-                if !self.sleepers.is_empty() {
-                    "put to sleep on request".clone_into(&mut self.reason);
+                if open.is_on_request {
+                    self.sleep.requested_at = Some(now);
+                    self.reason = Reason::OnRequest;
+                } else if was_running {
+                    self.effects.push(Effect::FellAsleep);
                 }
             }
             Some(_) => {}

@@ -4,9 +4,9 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use drowse_provider::{ContainerStatus, Details};
 
-use crate::{NotReady, ReadyRun, readiness::Missing};
+use crate::{NotReady, ReadyRun, readiness::Missing, sabotage::sabotaged};
 
-use super::{Belief, Core, Effect, EffectId, Moment, Proven};
+use super::{Belief, Core, Effect, EffectId, Moment, Proven, Reason};
 
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
@@ -18,6 +18,9 @@ const LONGEST_FOR_ADDRESS: Duration = Duration::from_secs(5);
 /// And of one that does not answer at the address that it has so far.
 const OTHER_ADDRESS_WHILE_SOMEBODY_WAITS: Duration = Duration::from_secs(3);
 const OTHER_ADDRESS_WHEN_NOBODY_WAITS: Duration = Duration::from_secs(30);
+/// And of one whose own health check has not passed, in case its engine's word was missed.
+const HEALTH_WHILE_SOMEBODY_WAITS: Duration = Duration::from_secs(3);
+const HEALTH_WHEN_NOBODY_WAITS: Duration = Duration::from_mins(1);
 /// What served for this long after a probe had found it ready was rightly found so.
 const RIGHTLY_READY_AFTER: Duration = Duration::from_secs(1);
 
@@ -27,6 +30,14 @@ impl Core {
         if !self.outside.stopping {
             self.probing.next_at = now;
         }
+    }
+
+    /// Its own health check passes. Whoever waits for that looks at what is read of it.
+    pub(super) fn is_healthy(&mut self, now: Moment) {
+        if self.proven.is_none() && self.probing.missing == Missing::Health {
+            self.doubt_belief();
+        }
+        self.probe_soon(now);
     }
 
     /// Whoever comes now should not wait for a probe that was planned while nobody did.
@@ -54,8 +65,9 @@ impl Core {
     /// Whether there is anything to find out, and anywhere to ask.
     pub(super) fn may_probe(&self) -> bool {
         self.proven.is_none()
+            && self.held.is_none()
             && self.probing.in_flight.is_none()
-            && self.probing.missing != Missing::Address
+            && !matches!(self.probing.missing, Missing::Address | Missing::Health)
     }
 
     /// Its engine is out of reach, and all that speaks against the run which was ready is a connection
@@ -70,7 +82,7 @@ impl Core {
 
     /// Looks again for what a probe missed, as often as somebody waits for it.
     pub(super) fn read_what_is_missing(&mut self, now: Moment) {
-        if self.proven.is_some() {
+        if self.proven.is_some() || self.held.is_some() {
             return;
         }
         let pause = match (self.probing.missing, self.waiters.is_empty()) {
@@ -82,6 +94,8 @@ impl Core {
             (Missing::Address, true) => LONGEST_FOR_ADDRESS,
             (Missing::OtherAddress, false) => OTHER_ADDRESS_WHILE_SOMEBODY_WAITS,
             (Missing::OtherAddress, true) => OTHER_ADDRESS_WHEN_NOBODY_WAITS,
+            (Missing::Health, false) => HEALTH_WHILE_SOMEBODY_WAITS,
+            (Missing::Health, true) => HEALTH_WHEN_NOBODY_WAITS,
         };
         self.recheck_within(now, pause);
     }
@@ -97,9 +111,10 @@ impl Core {
             && addresses(before).any(is_gone);
         let differs = !addresses(before).eq(addresses(after));
         if has_moved {
-            self.shut("an address of it has gone");
+            self.shut(Reason::AddressGone);
         }
-        if self.proven.is_none() && (differs || self.probing.missing == Missing::Address) {
+        let is_awaited = matches!(self.probing.missing, Missing::Address | Missing::Health);
+        if self.proven.is_none() && (differs || is_awaited) {
             self.probing.in_flight = None;
             self.probe_soon(now);
         }
@@ -112,6 +127,9 @@ impl Core {
         }
         let Belief::Seen(details) = &self.belief else { return };
         let details = Arc::clone(details);
+        if sabotaged!(ReadyWithoutAProbe) {
+            return self.become_ready(now, details);
+        }
         let id = self.new_id();
         self.probing.in_flight = Some(id);
         let elapsed = now.since(self.probing.since);
@@ -157,14 +175,19 @@ impl Core {
         });
         if let Some(ordered_at) = self.wake.ordered_at.take() {
             self.last_wake_took = Some(now.since(ordered_at));
-            self.shared.word.touch(now.as_millis());
-            "woken".clone_into(&mut self.reason);
+            self.sleep.woken_at = Some(now);
+            let is_of_use = self.is_of_use();
+            self.sleep.is_for_dependents = !is_of_use;
+            if is_of_use {
+                self.shared.word.touch(now.as_millis());
+            }
+            self.reason = Reason::Woken;
         } else if self.served_since.is_some() {
             self.last_wake_took = None;
-            "it answers again".clone_into(&mut self.reason);
+            self.reason = Reason::AnswersAgain;
         } else {
             self.last_wake_took = None;
-            self.reason = format!("{}, and it answers", self.reason);
+            self.reason = self.reason.clone().answers();
         }
         self.served_since.get_or_insert(now);
         self.probing.last = None;
@@ -173,6 +196,7 @@ impl Core {
         self.probing.passed_at = now;
         self.outside.stopping = false;
         self.wake.wanted = false;
+        self.wake.is_for_users = false;
         self.wake.retry.succeeded();
         self.sleep.due = false;
         self.sleep.is_held = false;
@@ -181,12 +205,20 @@ impl Core {
         self.open(Proven { ready });
     }
 
+    /// Whether a wake counts as use: not if it is only there for those who need it, and they are still
+    /// there. If they have left, they may be back soon: it was slow to start.
+    fn is_of_use(&self) -> bool {
+        let is_held = self.shared.word.look().leases() > 0 || !self.waiters.is_empty();
+        self.wake.is_for_users || !is_held
+    }
+
     /// Opens the gate, with a lease for each waiter already counted.
     pub(super) fn open(&mut self, proven: Proven) {
         let waiting = u32::try_from(self.waiters.len()).unwrap_or(u32::MAX);
         self.shared.open(Arc::clone(&proven.ready), waiting);
         self.proven = Some(proven);
-        self.effects.extend(self.waiters.take_all().map(Effect::Grant));
+        let forgotten = usize::from(sabotaged!(ForgetAWaiter));
+        self.effects.extend(self.waiters.take_all().skip(forgotten).map(Effect::Grant));
     }
 }
 

@@ -3,14 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use drowse_provider::{
-    ContainerStatus, Details, Error, ErrorKind, Event, EventAction, Health, Observation, RunId,
-    Signal, Unusable, WatchItem,
+    ContainerStatus, Details, Error, ErrorKind, Event, EventAction, Health, Observation,
+    RestartPolicy, RunId, Signal, Unusable, WatchItem,
 };
 
-use crate::readiness::Missing;
+use crate::{readiness::Missing, sabotage::sabotaged};
 
 use super::{
-    Belief, Core, Effect, EffectId, Lost, Moment, OrderState, Reading, failures::is_of_permission,
+    Belief, Core, Effect, EffectId, Lost, Moment, OrderState, Reading, Reason,
+    failures::is_of_permission,
 };
 
 /// How long a container is left alone that somebody else stopped or removed: they may be in the
@@ -42,7 +43,7 @@ impl Core {
                     Some(reading) if reading.before_sleep.is_none() || as_believed => {
                         reading.told = Some(observation);
                     }
-                    _ if as_believed => {}
+                    _ if as_believed || sabotaged!(BelieveInSpiteOfNews) => {}
                     _ => self.doubt_belief(),
                 }
             }
@@ -50,7 +51,7 @@ impl Core {
             Ok(WatchItem::Removed) => {
                 self.heard();
                 if !matches!(self.belief, Belief::Absent) {
-                    self.shut("its engine says that it is gone");
+                    self.shut(Reason::SaidGone);
                     self.doubt_belief();
                 }
             }
@@ -79,19 +80,20 @@ impl Core {
                 self.ended_from_outside(now);
             }
             EventAction::Stop => self.ended_from_outside(now),
+            EventAction::Die(_) if sabotaged!(IgnoreDeaths) => {}
             EventAction::Die(_) | EventAction::Pause => {
                 let of_our_sleep = self.order.as_ref().is_some_and(|open| !open.order.is_start());
                 if of_our_sleep {
                     self.resume_nothing();
                 } else if self.belief.is_running() {
-                    self.shut("its engine says that its process ended or was frozen");
+                    self.shut(Reason::SaidEnded);
                     self.doubt_belief();
                 }
             }
-            EventAction::Health(Health::Healthy)
-            | EventAction::Start
-            | EventAction::Unpause
-            | EventAction::Restart => self.probe_soon(now),
+            EventAction::Health(Health::Healthy) => self.is_healthy(now),
+            EventAction::Start | EventAction::Unpause | EventAction::Restart => {
+                self.probe_soon(now);
+            }
             EventAction::Create
             | EventAction::Rename(_)
             | EventAction::Update
@@ -114,7 +116,7 @@ impl Core {
                 Belief::Seen(details) => details.stop_timeout.unwrap_or(STOP_TIMEOUT),
                 Belief::Unread | Belief::Absent => STOP_TIMEOUT,
             };
-            self.shut("somebody else asked it to end");
+            self.shut(Reason::BeingEnded);
             // It is not asked whether it still serves before it had the time to end; and what it
             // answered before proves nothing.
             self.probing.in_flight = None;
@@ -127,7 +129,7 @@ impl Core {
             self.outside.unexplained_death = None;
             self.failures.forget();
             self.outside.quiet_until = Some(death + QUIET);
-            "stopped from outside".clone_into(&mut self.reason);
+            self.stopped_from_outside(death);
         }
     }
 
@@ -149,7 +151,7 @@ impl Core {
             && (proven.ready.run != observation.run
                 || observation.status != ContainerStatus::Running)
         {
-            self.shut(&format!("its engine says that it is {}", observation.status));
+            self.shut(Reason::said_to_be(&observation.status));
         }
     }
 
@@ -168,12 +170,12 @@ impl Core {
     }
 
     /// Takes it out of ready at once. Leases stay counted.
-    pub(super) fn shut(&mut self, reason: &str) {
+    pub(super) fn shut(&mut self, reason: Reason) {
         self.resume_nothing();
         self.probing.only_refused = false;
         if self.proven.take().is_some() {
             self.shared.word.shut();
-            reason.clone_into(&mut self.reason);
+            self.reason = reason;
             self.probing.last = None;
         }
     }
@@ -187,7 +189,7 @@ impl Core {
 
     pub(super) fn upstream_failed(&mut self, now: Moment, epoch: u64) {
         if self.proven.as_ref().is_some_and(|proven| proven.ready.epoch == epoch) {
-            self.shut("its application refused or dropped a connection");
+            self.shut(Reason::UpstreamFailed);
             self.doubt_belief();
             self.probing.only_refused = true;
             self.probe_soon(now);
@@ -244,7 +246,8 @@ impl Core {
     pub(super) fn begin_read(&mut self, before_sleep: Option<crate::word::Seen>) {
         let id = self.new_id();
         self.effects.push(Effect::Read { id, with_slot: before_sleep.is_some() });
-        self.reading = Some(Reading { id, superseded: false, told: None, before_sleep });
+        let reading = Reading { id, superseded: false, told: None, before_sleep };
+        self.reading = Some(Box::new(reading));
     }
 
     pub(super) fn read_done(
@@ -257,7 +260,7 @@ impl Core {
         match &result {
             Ok(details) => self.heed(&details.observation),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound) => {
-                self.shut("its engine says that it is gone");
+                self.shut(Reason::SaidGone);
             }
             Err(_) => {}
         }
@@ -283,15 +286,19 @@ impl Core {
         }
         match result {
             // Two reads that contradict each other, and nobody knows which came first.
-            Ok(details) if reading.told.is_some_and(|told| !agree(&told, &details.observation)) => {
+            Ok(details)
+                if reading.told.as_ref().is_some_and(|told| !agree(told, &details.observation)) =>
+            {
                 self.lost = None;
                 self.stale = true;
             }
             Ok(details) => {
                 self.read_succeeded();
                 self.learn(now, Belief::Seen(details));
-                if let Some(seen) = reading.before_sleep {
-                    self.sleep_if_still_idle(now, seen);
+                match reading.before_sleep {
+                    Some(seen) if self.belief.is_running() => self.sleep_if_still_idle(now, seen),
+                    Some(seen) => self.stop_the_frozen(now, seen),
+                    None => {}
                 }
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound) => {
@@ -333,15 +340,19 @@ impl Core {
                 .is_some_and(|proven| proven.ready.run.as_ref() == self.belief.run());
         if !proven_run_goes_on {
             let reason = match self.belief.status() {
-                Some(ContainerStatus::Running) => "it was started anew".to_owned(),
-                Some(status) => format!("it is {status}"),
-                None => "there is no such container".to_owned(),
+                Some(ContainerStatus::Running) => Reason::StartedAnew,
+                Some(status) => Reason::is(status),
+                None => Reason::NoContainer,
             };
-            self.shut(&reason);
+            self.shut(reason);
         }
         if old.lock().is_some() && self.belief.lock().is_none() {
             self.unlocked(now);
         }
+        if self.belief.status() != Some(&ContainerStatus::Paused) {
+            self.frozen_since = None;
+        }
+        self.forget_failures_of_another(&old);
         if self.order.is_some() {
             self.settle_order(now);
         } else {
@@ -367,14 +378,19 @@ impl Core {
             (Belief::Unread, Some(ContainerStatus::Running)) => {
                 self.shared.word.touch(now.as_millis());
                 self.sleep.adopted_at = Some(now);
-                "adopted: it was running".clone_into(&mut self.reason);
+                self.reason = Reason::Adopted;
             }
-            (Belief::Unread, None) => "there is no such container".clone_into(&mut self.reason),
-            (Belief::Unread, Some(status)) => self.reason = format!("it is {status}"),
+            (Belief::Unread, None) => self.reason = Reason::NoContainer,
+            (Belief::Unread, Some(status)) => {
+                if status == ContainerStatus::Paused {
+                    self.frozen_since = Some(now);
+                }
+                self.reason = Reason::is(&status);
+            }
             (_, Some(ContainerStatus::Running)) if was_running && same_run => {}
             (_, Some(ContainerStatus::Paused)) => {
                 if old.status() != Some(&ContainerStatus::Paused) {
-                    "frozen from outside".clone_into(&mut self.reason);
+                    self.frozen_from_outside(now);
                 }
             }
             (_, now_is) if was_running => self.run_ended(now, old, now_is.as_ref()),
@@ -382,7 +398,7 @@ impl Core {
                 let restarted_by_engine =
                     before.observation.status == ContainerStatus::Error(Unusable::Restarting);
                 if restarted_by_engine {
-                    "restarted by its engine".clone_into(&mut self.reason);
+                    self.reason = Reason::RestartedByEngine;
                 } else {
                     self.started_from_outside(now);
                 }
@@ -393,12 +409,12 @@ impl Core {
                 let was_left_alone = !self.is_quiet(now);
                 self.removed_from_outside(now);
                 self.outside.removed_asleep = was_left_alone;
-                "removed while it slept".clone_into(&mut self.reason);
+                self.reason = Reason::RemovedAsleep;
             }
-            (Belief::Absent, Some(_)) => "it is there again".clone_into(&mut self.reason),
+            (Belief::Absent, Some(_)) => self.reason = Reason::ThereAgain,
             (_, Some(status)) => {
                 if old.status() != Some(&status) {
-                    self.reason = format!("it is {status}");
+                    self.reason = Reason::is(&status);
                 }
             }
             (Belief::Absent, None) => {}
@@ -414,7 +430,7 @@ impl Core {
                 self.started_from_outside(now);
             } else {
                 self.outside.quiet_until = Some(now + QUIET);
-                "stopped from outside".clone_into(&mut self.reason);
+                self.stopped_from_outside(now);
             }
             return;
         }
@@ -430,7 +446,7 @@ impl Core {
         }
         if let Some(ContainerStatus::Error(Unusable::Other(why))) = now_is {
             // Its engine's doing: high availability that fences its node, or gave it up.
-            self.reason = format!("it is {why}");
+            self.reason = Reason::Is(why.as_str().into());
             return;
         }
         let exit = match (&self.belief, now_is) {
@@ -439,28 +455,53 @@ impl Core {
             (Belief::Seen(details), _) => details.observation.exit_code,
             _ => None,
         };
+        let its_engine_restarts_it =
+            matches!(old, Belief::Seen(before) if before.restart != RestartPolicy::No);
+        if now_is == Some(&ContainerStatus::Running) && !its_engine_restarts_it {
+            // Somebody started it again, and nobody told: it is in use for one idle time.
+            self.shared.word.touch(now.as_millis());
+        }
         self.outside.unexplained_death = Some(now);
+        if self.is_job() {
+            return self.job_ended(now, exit);
+        }
         match self.served_since {
-            Some(since) => self.failures.died_serving(now, exit, now.since(since)),
-            None => self.failures.died_starting(now, exit),
+            Some(since) => {
+                let served = now.since(since);
+                self.failures.died_serving(now, exit, served, &self.policy.circuit);
+            }
+            None => self.failures.died_starting(now, exit, &self.policy.circuit),
         }
         if let Some(reason) = self.failures.reason() {
-            reason.clone_into(&mut self.reason);
+            self.reason = Reason::Failed(reason.into());
         }
+    }
+
+    fn stopped_from_outside(&mut self, at: Moment) {
+        self.outside.ended_at = Some(at);
+        self.reason = Reason::StoppedOutside;
+    }
+
+    pub(super) fn frozen_from_outside(&mut self, now: Moment) {
+        self.outside.ended_at = Some(now);
+        self.reason = Reason::FrozenOutside;
     }
 
     /// Somebody's will, and perhaps the middle of an update.
     pub(super) fn removed_from_outside(&mut self, now: Moment) {
         self.outside.quiet_until = Some(now + QUIET);
+        self.outside.ended_at = Some(now);
         self.outside.removed_asleep = false;
-        "removed from outside".clone_into(&mut self.reason);
+        self.reason = Reason::RemovedOutside;
     }
 
     /// Somebody's will: it counts as use for one idle time.
     pub(super) fn started_from_outside(&mut self, now: Moment) {
-        self.shared.word.touch(now.as_millis());
+        if !sabotaged!(IgnoreStartsFromOutside) {
+            self.shared.word.touch(now.as_millis());
+        }
         self.failures.forget();
-        "started from outside".clone_into(&mut self.reason);
+        self.reason = Reason::StartedOutside;
     }
 
     fn begin_run(&mut self, now: Moment, old: &Belief) {
@@ -468,11 +509,17 @@ impl Core {
             old.is_running() || old.status() == Some(&ContainerStatus::Error(Unusable::Restarting));
         if !part_of_a_crash_loop {
             self.awake_since = now;
+            self.sleep.woken_at = None;
         }
         self.served_since = None;
         self.outside.unexplained_death = None;
         self.outside.stopping = false;
         self.outside.quiet_until = None;
+        self.outside.ended_at = None;
+        self.sleep.requested_at = None;
+        self.wake.needs_until = None;
+        self.gates.withdraw();
+        self.gates.forget();
         self.probing.in_flight = None;
         self.probing.last = None;
         self.probing.missing = Missing::Nothing;

@@ -55,6 +55,11 @@ impl Waiters {
         overdue.into_iter().chain(waited_enough).min()
     }
 
+    /// Until when the most patient one waits.
+    pub(crate) fn latest_deadline(&self) -> Option<Moment> {
+        self.by_deadline.last().map(|(at, _)| *at)
+    }
+
     /// Takes everybody out, the oldest first.
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = AskId> + use<> {
         self.by_deadline.clear();

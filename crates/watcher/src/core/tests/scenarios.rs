@@ -14,13 +14,20 @@ use drowse_provider::{
 use tokio::time::Instant;
 
 use crate::{
-    NotReady, PhaseName, Policy, SleepError, SleepMethod, WakeError,
+    Force, LeaseKind, NotReady, PhaseName, Policy, SleepError, SleepMethod, WakeError,
     core::{AskId, Core, Effect, EffectId, Input, Moment, Order},
     shared::Shared,
 };
 
 mod addresses;
+mod circuit;
+mod deepen;
+mod gates;
+mod health;
+mod hold;
+mod jobs;
 mod locks;
+mod needs;
 mod rights;
 
 const IDLE: Duration = Duration::from_mins(15);
@@ -103,7 +110,7 @@ impl Bench {
         let id = AskId(self.next_ask);
         self.next_ask += 1;
         let deadline = self.now + patience;
-        self.tell(Input::Ask { id, deadline });
+        self.tell(Input::Ask { id, kind: LeaseKind::Active, deadline });
         id
     }
 
@@ -793,6 +800,39 @@ fn an_outside_stop_holds_requests_for_a_quiet_time_and_starts_nothing_in_it() {
 }
 
 #[test]
+fn whoever_leaves_in_the_quiet_time_has_nothing_started_after_it() {
+    let mut bench = Bench::ready("one");
+    bench.happens(EventAction::Kill(Some(Signal::TERM)));
+    let ask = bench.ask(FAR);
+    bench.read_says(stopped("one"));
+    bench.tell(Input::Withdraw(vec![ask]));
+    bench.pass(Duration::from_mins(1));
+    assert!(bench.order().is_none());
+}
+
+#[test]
+fn whoever_leaves_while_its_engine_is_away_has_nothing_started_when_it_is_back() {
+    for was_read in [true, false] {
+        let mut bench = if was_read { Bench::asleep() } else { Bench::new() };
+        if was_read {
+            bench.tell(Input::Watched(Err(unavailable())));
+        }
+        let (first, second) = (bench.ask(FAR), bench.ask(FAR));
+        bench.read_answers(Err(unavailable()));
+        bench.tell(Input::Withdraw(vec![first]));
+        bench.tell(Input::Withdraw(vec![second]));
+        bench.synced(stopped("old"));
+        bench.read_says(stopped("old"));
+        bench.pass(Duration::from_mins(1));
+        assert!(bench.order().is_none());
+        // One who is still there has it started.
+        let ask = bench.ask(FAR);
+        bench.wake_up("one");
+        assert_eq!(bench.granted(), [ask]);
+    }
+}
+
+#[test]
 fn an_outside_start_ends_the_quiet_time_and_counts_as_use() {
     let mut bench = Bench::ready("one");
     bench.happens(EventAction::Kill(Some(Signal::TERM)));
@@ -837,7 +877,7 @@ fn our_own_stop_is_nobodys_will() {
 fn sleep_on_request_does_not_wait_for_the_idle_time() {
     let mut bench = Bench::ready("one");
     let deadline = bench.now + FAR;
-    bench.tell(Input::SleepNow { id: AskId(90), deadline });
+    bench.tell(Input::SleepNow { id: AskId(90), deadline, force: Force::No });
     bench.read_says(running("one"));
     bench.order_is_done(&stop());
     bench.read_says(stopped("one"));
@@ -853,7 +893,7 @@ fn sleep_on_request_is_refused_while_in_use() {
     let mut bench = Bench::ready("one");
     assert!(bench.shared.word.take());
     let deadline = bench.now + FAR;
-    bench.tell(Input::SleepNow { id: AskId(90), deadline });
+    bench.tell(Input::SleepNow { id: AskId(90), deadline, force: Force::No });
     let answer = bench.take(|effect| match effect {
         Effect::SleepAnswer(AskId(90), Err(error)) => Some(error.clone()),
         _ => None,
@@ -1036,7 +1076,7 @@ fn sleep_on_request_that_is_refused_is_tried_again_with_a_back_off() {
     for refusal in [locked, busy] {
         let mut bench = Bench::ready("one");
         let deadline = bench.now + Duration::from_mins(1);
-        bench.tell(Input::SleepNow { id: AskId(90), deadline });
+        bench.tell(Input::SleepNow { id: AskId(90), deadline, force: Force::No });
         let mut orders = 0;
         for _ in 0..100 {
             if let Some((id, _)) = bench.order() {
@@ -1049,7 +1089,7 @@ fn sleep_on_request_that_is_refused_is_tried_again_with_a_back_off() {
         }
         assert_eq!(orders, 1, "no time has passed");
         // Asked once more, by a person: at once.
-        bench.tell(Input::SleepNow { id: AskId(91), deadline });
+        bench.tell(Input::SleepNow { id: AskId(91), deadline, force: Force::No });
         bench.read_says(running("one"));
         bench.order_is_done(&stop());
         bench.read_says(stopped("one"));

@@ -22,13 +22,13 @@ const TAIL: Duration = Duration::from_mins(20);
 fn faults() -> impl Strategy<Value = Faults> {
     let chance = || prop_oneof![Just(0_u32), 1..50_u32, 50..500_u32];
     let lost = (chance(), chance(), chance());
-    let done = (chance(), chance(), chance(), chance());
-    (lost, done, any::<bool>(), any::<bool>()).prop_map(
+    let done = (chance(), chance(), chance(), chance(), chance(), chance());
+    let kind = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (lost, done, kind).prop_map(
         |(
             (order_fails, read_fails, event_lost),
-            (crashes, outside, outages, locks),
-            restart_always,
-            addresses,
+            (crashes, outside, outages, locks, busy, by_hand),
+            (restart_always, addresses, gates, deepens),
         )| Faults {
             order_fails,
             read_fails,
@@ -37,8 +37,12 @@ fn faults() -> impl Strategy<Value = Faults> {
             outside,
             outages,
             locks,
+            busy,
+            by_hand,
             restart_always,
             addresses,
+            gates,
+            deepens,
         },
     )
 }
@@ -70,9 +74,11 @@ fn check_tail(world: &mut World) {
     let (status, phase) = (world.real_status().cloned(), world.core.phase());
     match status {
         None => assert_eq!(phase, PhaseName::Gone),
-        Some(ContainerStatus::Stopped | ContainerStatus::Paused) => {
+        Some(ContainerStatus::Paused) => {
             assert_eq!(phase, PhaseName::Asleep);
+            assert!(!world.is_ours_to_stop(), "still frozen after {TAIL:?}");
         }
+        Some(ContainerStatus::Stopped) => assert_eq!(phase, PhaseName::Asleep),
         other => panic!("{other:?} and {phase} after {TAIL:?} without use"),
     }
     world.remake_container();
@@ -113,8 +119,12 @@ fn the_same_seed_gives_the_same_history() {
         outside: 50,
         outages: 20,
         locks: 100,
+        busy: 100,
+        by_hand: 50,
         restart_always: true,
         addresses: true,
+        gates: true,
+        deepens: true,
     };
     let (one, other) = (run(7, faults, 2_000), run(7, faults, 2_000));
     assert_eq!(one.trace, other.trace);

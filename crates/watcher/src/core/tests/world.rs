@@ -11,19 +11,22 @@ use std::{
 
 use drowse_provider::{
     Action, Actor, ContainerStatus, Details, Error, ErrorKind, Event, EventAction, Network,
-    Observation, RunId, Signal, Unusable, WatchItem,
+    Observation, RunId, Signal, StopOptions, Unusable, WatchItem,
 };
 use tokio::time::Instant;
 
 use crate::{
-    NotReady, PhaseName, Policy,
-    core::{AskId, Core, Effect, EffectId, Input, Moment, Order},
+    Busy, Force, LeaseKind, NotReady, PhaseName, Policy, SleepMethod,
+    core::{AskId, Core, Effect, EffectId, Held, Input, Moment, Order},
     shared::Shared,
 };
 
 pub(super) const IDLE: Duration = Duration::from_secs(30);
 pub(super) const WAKE_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) const START_GRACE: Duration = Duration::from_mins(2);
+/// From a pause to the stop that follows it.
+const STOPPED_AFTER: Duration = Duration::from_mins(1);
+const MIN_AWAKE: Duration = Duration::from_secs(45);
 /// How soon a lost event is made good by a slow re-read.
 const REREAD: Duration = Duration::from_mins(1);
 
@@ -37,9 +40,17 @@ pub(super) struct Faults {
     pub(super) outside: u32,
     pub(super) outages: u32,
     pub(super) locks: u32,
+    /// Its gates say that it is busy.
+    pub(super) busy: u32,
+    /// Somebody holds it asleep, or puts it to sleep whoever uses it.
+    pub(super) by_hand: u32,
     pub(super) restart_always: bool,
     /// It is dialled at addresses of its own, which come late and change.
     pub(super) addresses: bool,
+    /// It has gates.
+    pub(super) gates: bool,
+    /// It is frozen first, and stopped later; and it stays awake for a while after a wake.
+    pub(super) deepens: bool,
 }
 
 impl Faults {
@@ -51,8 +62,12 @@ impl Faults {
         outside: 0,
         outages: 0,
         locks: 0,
+        busy: 0,
+        by_hand: 0,
         restart_always: false,
         addresses: false,
+        gates: false,
+        deepens: false,
     };
 }
 
@@ -148,6 +163,24 @@ impl Container {
     }
 }
 
+/// What must hold of sleeps, beside leases.
+#[derive(Debug, Default)]
+struct Sleeps {
+    /// The gates that were asked last, and how many leases had been given by then.
+    asked: Option<(EffectId, u64)>,
+    /// They agreed, when that many leases had been given.
+    may_sleep: Option<u64>,
+    /// The last read that was told found it frozen, and the first of these was then.
+    frozen_at: Option<Moment>,
+    /// It was frozen by an order of the core's, or before the first read.
+    is_ours: bool,
+    /// The last order was to freeze it.
+    freezes: bool,
+    /// When it last became ready by a wake, unless it was asleep since, by whomever.
+    woken_at: Option<Moment>,
+    held: Option<Held>,
+}
+
 /// What the core has been told about the run that it may call ready.
 #[derive(Debug, Default)]
 struct Told {
@@ -177,7 +210,8 @@ pub(super) struct World {
     engine_up: bool,
     asks: BTreeMap<AskId, Moment>,
     /// Requests for sleep, and their deadlines.
-    sleepers: BTreeMap<AskId, Moment>,
+    sleepers: BTreeMap<AskId, (Moment, Force)>,
+    sleeps: Sleeps,
     next_ask: u64,
     /// Somebody asked for a lease since it was last put to sleep, or since all were told no.
     wanted: bool,
@@ -193,8 +227,10 @@ pub(super) struct World {
     pub(super) leases: u32,
     last_drop: Option<Moment>,
     order_in_flight: Option<(EffectId, Order)>,
-    /// The run whose end, or freezing, the engine was ordered and has not carried out yet.
-    to_sleep: Option<u64>,
+    /// The run whose end, or freezing, the engine was ordered and has not carried out yet; a freezing
+    /// comes to nothing if somebody else froze and thawed it meanwhile.
+    to_sleep: Option<(u64, Option<u64>)>,
+    thaws: u64,
     unsettled: bool,
     told: Told,
     pub(super) grants: u64,
@@ -205,10 +241,17 @@ impl World {
     pub(super) fn new(seed: u64, faults: Faults) -> Self {
         let shared = Arc::new(Shared::new(Instant::now()));
         let now = Moment::from_millis(0);
-        let policy =
+        let mut policy =
             Policy::new(IDLE).with_wake_timeout(WAKE_TIMEOUT).with_start_grace(START_GRACE);
+        if faults.deepens {
+            let stop = StopOptions::new();
+            let sleep = SleepMethod::PauseThenStop { after: STOPPED_AFTER, stop };
+            policy = policy.with_sleep(sleep).with_min_awake(MIN_AWAKE);
+        }
         let mut world = Self {
-            core: Core::new(Arc::clone(&shared), policy, now).at_passing_address(faults.addresses),
+            core: Core::new(Arc::clone(&shared), policy, now)
+                .at_passing_address(faults.addresses)
+                .with_gates(faults.gates),
             shared,
             now,
             dice: Dice(seed),
@@ -220,6 +263,7 @@ impl World {
             engine_up: true,
             asks: BTreeMap::new(),
             sleepers: BTreeMap::new(),
+            sleeps: Sleeps::default(),
             next_ask: 0,
             wanted: false,
             met_lock: false,
@@ -231,14 +275,17 @@ impl World {
             last_drop: None,
             order_in_flight: None,
             to_sleep: None,
+            thaws: 0,
             unsettled: false,
             told: Told::default(),
             grants: 0,
             orders: 0,
         };
         let mut container = Container::stopped(1, now);
-        if world.dice.roll(2) == 0 {
-            container.status = ContainerStatus::Running;
+        match world.dice.roll(4) {
+            0 | 1 => container.status = ContainerStatus::Running,
+            2 if faults.deepens => container.status = ContainerStatus::Paused,
+            _ => {}
         }
         world.container = Some(container);
         world.tell(Input::Tick);
@@ -274,10 +321,10 @@ impl World {
             Happening::Told(input) => self.tell(input),
             Happening::Applied(order) if order.is_start() => self.apply(&order),
             Happening::Applied(order) => {
-                let run = self.to_sleep.take();
-                if self.container.as_ref().map(|container| container.run) == run {
+                if self.is_about_to_end() {
                     self.apply(&order);
                 }
+                self.to_sleep = None;
             }
             Happening::Ended(run) => {
                 if self.container.as_ref().is_some_and(|container| container.run == run) {
@@ -333,7 +380,7 @@ impl World {
     }
 
     fn own_accord(&mut self) {
-        match self.dice.roll(11) {
+        match self.dice.roll(13) {
             0..=2 => self.ask(),
             3 if !self.asks.is_empty() => {
                 let nth = self.dice.roll(self.asks.len() as u64);
@@ -359,12 +406,18 @@ impl World {
                     self.crash(run);
                 }
             }
-            7 if self.leases > 0 && self.dice.roll(20) == 0 => {
+            7 if self.leases > 0 && self.grants > 0 && self.dice.roll(20) == 0 => {
                 let epoch = self.shared.ready_run().epoch;
                 self.tell(Input::UpstreamFailed { epoch });
             }
-            8 if self.dice.roll(3) == 0 => self.ask_for_sleep(),
+            8 if self.dice.roll(3) == 0 => self.ask_for_sleep(Force::No),
             9 if self.dice.permille(self.faults.locks) => self.lock(),
+            10 if self.dice.permille(self.faults.by_hand * 2) => self.by_hand(),
+            11 if self.dice.roll(10) == 0 => {
+                // Something that needs it, and whose state is not known.
+                self.shared.word.hold();
+                self.lease_was_counted();
+            }
             9 if self.faults.addresses && self.dice.roll(10) == 0 => {
                 self.log("it moves");
                 if let Some(container) = &mut self.container {
@@ -397,7 +450,7 @@ impl World {
         let deadline = self.now + patience;
         self.asks.insert(id, deadline);
         self.wanted = true;
-        self.tell(Input::Ask { id, deadline });
+        self.tell(Input::Ask { id, kind: LeaseKind::Active, deadline });
     }
 
     /// A backup, a snapshot: for a moment, or for longer than anybody waits.
@@ -415,19 +468,46 @@ impl World {
         self.plan(held, Happening::Unlocked(lock));
     }
 
-    fn ask_for_sleep(&mut self) {
+    fn ask_for_sleep(&mut self, force: Force) {
         let id = AskId(self.next_ask);
         self.next_ask += 1;
         let deadline = self.now + self.dice.millis(1_000, 60_000);
-        self.sleepers.insert(id, deadline);
+        self.sleepers.insert(id, (deadline, force));
         self.slept_at = None;
-        self.tell(Input::SleepNow { id, deadline });
+        self.tell(Input::SleepNow { id, deadline, force });
+    }
+
+    fn is_forced(&self) -> bool {
+        self.sleepers.values().any(|(_, force)| *force == Force::EvenInUse)
+    }
+
+    fn by_hand(&mut self) {
+        match self.dice.roll(4) {
+            0 => {
+                let hours = (self.dice.roll(2) == 0).then(|| self.dice.millis(1, 60_000));
+                let until = hours.map(|time| self.now + time);
+                self.sleeps.held = Some(Held { reason: "restore".into(), until });
+                self.tell(Input::HoldAsleep(self.sleeps.held.clone()));
+            }
+            1 => self.release(),
+            2 => self.ask_for_sleep(Force::EvenInUse),
+            _ => self.tell(Input::CloseCircuit),
+        }
+    }
+
+    fn release(&mut self) {
+        self.sleeps.held = None;
+        self.tell(Input::HoldAsleep(None));
+    }
+
+    fn is_held_asleep(&self) -> bool {
+        let goes_on = |held: &Held| held.until.is_none_or(|until| self.now < until);
+        self.sleeps.held.as_ref().is_some_and(goes_on)
     }
 
     /// Invariant 2: nobody is told "ready" unless this run was.
     fn granted(&mut self) {
-        let run = self.container.as_ref().map(|container| container.run);
-        assert!(self.to_sleep.is_none() || self.to_sleep != run, "a lease on what is about to end");
+        assert!(!self.is_about_to_end(), "a lease on what is about to end");
         let run = self.shared.ready_run().run.clone();
         let observed = &self.told.ready;
         // What answered may be a run of which nobody has told yet: it serves all the same.
@@ -444,10 +524,22 @@ impl World {
                 "a lease on what is at {dialled:?}, where nobody answered",
             );
         }
+        assert!(!self.is_held_asleep(), "a lease on what is held asleep");
         self.grants += 1;
+        self.lease_was_counted();
+    }
+
+    fn lease_was_counted(&mut self) {
         self.leases += 1;
         let held = self.dice.millis(1, 40_000);
         self.plan(held, Happening::LeaseEnds);
+    }
+
+    fn is_about_to_end(&self) -> bool {
+        let is_there = |run| self.container.as_ref().is_some_and(|container| container.run == run);
+        self.to_sleep.is_some_and(|(run, thaws)| {
+            is_there(run) && thaws.is_none_or(|thaws| thaws == self.thaws)
+        })
     }
 
     fn drop_lease(&mut self) {
@@ -460,7 +552,13 @@ impl World {
     fn tell(&mut self, input: Input) {
         self.note_told(&input);
         self.log(&format!("-> {input:?}"));
+        let was_unread = self.core.phase() == PhaseName::Unread;
         let effects = self.core.step(self.now, input);
+        // Also what was frozen when it was first looked at. A freeze of ours may still come while its
+        // sleep is unsettled.
+        self.sleeps.is_ours |= was_unread;
+        let is_freezing = self.sleeps.freezes && self.core.phase() == PhaseName::Stopping;
+        self.sleeps.is_ours &= self.sleeps.frozen_at.is_some() || is_freezing;
         for effect in effects {
             self.log(&format!("   <- {effect:?}"));
             self.perform(effect);
@@ -507,7 +605,14 @@ impl World {
                     self.told.ready = None;
                 }
             }
+            Input::GatesAnswered { id, result } => {
+                let of_last = self.sleeps.asked.filter(|(asked, _)| asked == id);
+                self.sleeps.may_sleep = of_last.filter(|_| result.is_ok()).map(|(_, uses)| uses);
+            }
             Input::ReadDone { result: Ok(details), .. } => {
+                let is_frozen = details.observation.status == ContainerStatus::Paused;
+                let since = self.sleeps.frozen_at.unwrap_or(self.now);
+                self.sleeps.frozen_at = is_frozen.then_some(since);
                 self.unsettled = false;
                 self.read_locked = details.observation.lock.is_some();
                 self.met_lock |= self.read_locked;
@@ -552,8 +657,12 @@ impl World {
                 self.orders += 1;
                 if !order.is_start() {
                     self.told.before_order = self.told.ready.take();
-                    self.wanted = false;
+                    self.wanted = !self.asks.is_empty();
                     self.slept_at = Some(self.now);
+                    self.sleeps.woken_at = None;
+                    self.sleeps.may_sleep = None;
+                    self.sleeps.freezes = order == Order::Pause;
+                    self.sleeps.is_ours |= self.sleeps.freezes;
                 }
                 self.order_in_flight = Some((id, order.clone()));
                 self.give(id, order, within);
@@ -567,6 +676,16 @@ impl World {
                 let latency = self.dice.millis(0, 10);
                 let address = details.networks.first().and_then(|one| one.addresses.first());
                 self.plan(latency, Happening::Probed(id, address.copied()));
+            }
+            Effect::AskGates { id, .. } => {
+                assert!(self.faults.gates);
+                assert!(self.core.phase() != PhaseName::Stopping, "while it still is ready");
+                self.sleeps.asked = Some((id, self.grants));
+                let busy = self.dice.permille(self.faults.busy);
+                let result = if busy { Err(Busy::new("a gate", "busy")) } else { Ok(()) };
+                let longest = if self.dice.roll(5) == 0 { 60_000 } else { 500 };
+                let latency = self.dice.millis(0, longest);
+                self.plan(latency, Happening::Told(Input::GatesAnswered { id, result }));
             }
             Effect::Grant(id) => {
                 if self.asks.remove(&id).is_some() {
@@ -582,10 +701,24 @@ impl World {
             Effect::SleepAnswer(id, _) => {
                 self.sleepers.remove(&id);
             }
-            Effect::Changed(_)
+            // It needs nothing.
+            Effect::HoldNeeds
+            | Effect::LetNeedsGo
+            | Effect::UseThrough { .. }
+            | Effect::WakeNeed { .. } => unreachable!(),
+            Effect::Changed(change) => {
+                if change.is_wake {
+                    self.sleeps.woken_at = Some(self.now);
+                }
+            }
+            Effect::WakeBegins
+            | Effect::FellAsleep
             | Effect::LostAsleep
             | Effect::StaysAwake { .. }
             | Effect::StaysAwakeLocked { .. }
+            | Effect::StaysAwakeBusy(_)
+            | Effect::CutShort { .. }
+            | Effect::HeldAsleep(_)
             | Effect::WakeWaitsForLock { .. }
             | Effect::Trouble { .. } => {}
         }
@@ -599,13 +732,18 @@ impl World {
             self.order_in_flight
         );
         assert!(!self.read_locked, "{order:?} is ordered of what was read as locked");
+        let by_hand = !self.sleepers.is_empty();
+        assert!(by_hand || !self.is_held_asleep(), "{order:?} is ordered of what is held asleep");
         if order.is_start() {
             assert!(self.wanted || self.met_lock, "{order:?} is ordered and nobody asked for it");
             return;
         }
-        assert_eq!(self.leases, 0, "{order:?} is ordered while leases are held");
-        assert_eq!(self.shared.word.look().leases(), 0);
-        assert!(self.asks.is_empty(), "{order:?} is ordered while somebody waits");
+        self.check_sleep(order);
+        if !self.is_forced() {
+            assert_eq!(self.leases, 0, "{order:?} is ordered while leases are held");
+            assert_eq!(self.shared.word.look().leases(), 0);
+            assert!(self.asks.is_empty(), "{order:?} is ordered while somebody waits");
+        }
         if let Some(slept_at) = self.slept_at {
             let pause = self.now.since(slept_at);
             assert!(pause >= Duration::from_secs(1), "{order:?} is ordered again after {pause:?}");
@@ -620,12 +758,39 @@ impl World {
         }
     }
 
+    /// What speaks against a sleep beside leases.
+    fn check_sleep(&self, order: &Order) {
+        if let Some(frozen_at) = self.sleeps.frozen_at {
+            assert!(self.faults.deepens && self.sleeps.is_ours, "{order:?} of what others froze");
+            let frozen_for = self.now.since(frozen_at);
+            assert!(
+                frozen_for >= STOPPED_AFTER,
+                "{order:?} after it was frozen for {frozen_for:?}"
+            );
+            return;
+        }
+        if self.faults.gates && !self.is_forced() {
+            assert_eq!(
+                self.sleeps.may_sleep,
+                Some(self.grants),
+                "{order:?} is ordered and its gates did not agree since the last lease",
+            );
+        }
+        if let Some(woken_at) = self.sleeps.woken_at
+            && self.faults.deepens
+            && self.sleepers.is_empty()
+        {
+            let awake = self.now.since(woken_at);
+            assert!(awake >= MIN_AWAKE, "{order:?} is ordered {awake:?} after its wake");
+        }
+    }
+
     /// Invariant 4.
     fn check_deadlines(&self) {
         for (id, deadline) in &self.asks {
             assert!(*deadline >= self.now, "{id:?} was to be answered by {deadline:?}");
         }
-        for (id, deadline) in &self.sleepers {
+        for (id, (deadline, _)) in &self.sleepers {
             assert!(*deadline >= self.now, "{id:?} was to be asleep by {deadline:?}");
         }
     }
@@ -671,7 +836,8 @@ impl World {
         };
         if is_applied {
             if !order.is_start() {
-                self.to_sleep = self.container.as_ref().map(|container| container.run);
+                let thaws = (order == Order::Pause).then_some(self.thaws);
+                self.to_sleep = self.container.as_ref().map(|container| (container.run, thaws));
             }
             self.plan(applied, Happening::Applied(order));
         }
@@ -692,6 +858,7 @@ impl World {
                 }
             }
             (Order::Start, ContainerStatus::Paused) => {
+                self.thaws += 1;
                 container.status = ContainerStatus::Running;
                 self.slept_at = None;
                 self.happened(EventAction::Unpause);
@@ -756,6 +923,7 @@ impl World {
     /// Somebody else does something.
     fn outside(&mut self) {
         let deed = self.dice.roll(8);
+        self.sleeps.woken_at = None;
         self.log(&format!("outside: {deed}"));
         match deed {
             0 => self.apply(&Order::Start),
@@ -863,8 +1031,9 @@ impl World {
 
     /// No more faults, no more requests: lets time pass until `moment`.
     pub(super) fn quieten_until(&mut self, moment: Moment) {
-        let Faults { restart_always, addresses, .. } = self.faults;
-        self.faults = Faults { restart_always, addresses, ..Faults::NONE };
+        let Faults { restart_always, addresses, gates, deepens, .. } = self.faults;
+        self.faults = Faults { restart_always, addresses, gates, deepens, ..Faults::NONE };
+        self.release();
         loop {
             let planned = self.agenda.peek().map(|Reverse(next)| next.at);
             let next = self.core.next_deadline().into_iter().chain(planned).min();
@@ -885,6 +1054,11 @@ impl World {
 
     pub(super) fn real_status(&self) -> Option<&ContainerStatus> {
         self.container.as_ref().map(|container| &container.status)
+    }
+
+    /// Whether it is to be stopped in the end, not only frozen.
+    pub(super) fn is_ours_to_stop(&self) -> bool {
+        self.faults.deepens && self.sleeps.is_ours
     }
 
     pub(super) fn remake_container(&mut self) {

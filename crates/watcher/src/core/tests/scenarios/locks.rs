@@ -74,7 +74,7 @@ fn row_45_the_end_of_a_lock_that_nobody_told_is_found_in_a_minute() {
 fn sleep_on_request_behind_a_lock_is_told_so_by_its_deadline() {
     let mut bench = Bench::ready("one");
     let deadline = bench.now + Duration::from_mins(5);
-    bench.tell(Input::SleepNow { id: AskId(90), deadline });
+    bench.tell(Input::SleepNow { id: AskId(90), deadline, force: Force::No });
     let endured = bench.endure(Duration::from_mins(5), &held(running("one")));
     assert!(endured.reads <= 6 && endured.orders == 0, "{endured:?}");
     let answer = bench.take(|effect| match effect {
@@ -84,7 +84,7 @@ fn sleep_on_request_behind_a_lock_is_told_so_by_its_deadline() {
     assert_eq!(answer.as_deref(), Some("not asleep after 300s: locked by backup"));
     // Once more, and the lock goes.
     let deadline = bench.now + Duration::from_mins(5);
-    bench.tell(Input::SleepNow { id: AskId(91), deadline });
+    bench.tell(Input::SleepNow { id: AskId(91), deadline, force: Force::No });
     bench.read_says(held(running("one")));
     bench.happens(EventAction::Lock(None));
     bench.read_says(running("one"));

@@ -109,6 +109,14 @@ fn row_29_a_start_without_the_right_names_it_and_opens_no_circuit() {
         assert!(bench.core.lacks_right());
         bench.pass(retry_after);
     }
+    let told = |effect: &&Effect| matches!(effect, Effect::Trouble { .. });
+    assert_eq!(bench.effects.iter().filter(told).count(), 1, "the log says so, once");
+    bench.ask(FAR);
+    bench.order_answers(&Order::Start, Err(forbidden("VM.Audit")));
+    bench.read_says(stopped("old"));
+    assert!(bench.refused().is_some());
+    assert_eq!(bench.effects.iter().filter(told).count(), 2, "another one is news");
+    bench.pass(Duration::from_secs(5));
     let ask = bench.ask(FAR);
     bench.wake_up("one");
     assert_eq!(bench.granted(), [ask]);

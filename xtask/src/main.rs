@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod certificates;
+mod chaos;
 mod ci;
 mod dependencies;
 mod dockerd;
@@ -12,6 +13,7 @@ mod podman;
 mod sandbox;
 mod scratch;
 mod setup;
+mod simulate;
 mod summary;
 mod terminal;
 mod test;
@@ -51,6 +53,19 @@ enum Command {
     ///
     /// Prints a table, in which a missed bar is marked; succeeds whatever the numbers.
     Bench(bench::Measure),
+    /// Put drowse under load on a real Docker engine, and let everything go wrong around it.
+    ///
+    /// drowse is killed and begins anew, the engine is started again, users stop, start and make
+    /// containers again; what the clients and the engine have seen is judged in the end. The short form
+    /// is a test of `cargo xtask test`. The same seed makes the same choices; the engine's own timing
+    /// cannot be repeated.
+    Chaos(chaos::Options),
+    /// Let whole worlds happen in virtual time, and see that the invariants hold at each step.
+    ///
+    /// Engines fail in every way that is known, containers crash, people act past drowse, drowse is
+    /// killed. Each world is a function of its seed. When an invariant does not hold: the smallest world
+    /// in which that is so, its trace, and how to see it again; the exit code is 1.
+    Simulate(simulate::Options),
     /// Run a command beside a private dockerd and, where they can be had, private Podmans.
     ///
     /// The engines live in network, mount and process namespaces of their own and die with the
@@ -101,7 +116,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Test(options) => test::run(&options),
         Command::Ci => ci::run(),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Bench(measure) => bench::run(&measure),
+        Command::Simulate(options) => simulate::run(&options),
         Command::BenchInside(inside) => bench::inside::run(&inside),
         Command::WithEngines { command } => with_engines(&command),
         Command::SandboxInit { scratch, engines, command } => {

@@ -28,7 +28,7 @@ pub(crate) struct Options {
     #[arg(long)]
     no_engines: bool,
     /// Kill what still runs after so many minutes.
-    #[arg(long, value_name = "MINUTES", default_value_t = 20)]
+    #[arg(long, value_name = "MINUTES", default_value_t = 45)]
     timeout: u64,
 }
 

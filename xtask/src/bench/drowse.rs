@@ -45,6 +45,7 @@ impl Drowse {
             .arg(file)
             .args(["--listen", &address.to_string()])
             .env("DROWSE_STATE_DIR", folder.join("state"))
+            .env("DROWSE_DATA_DIR", folder.join("data"))
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -1,0 +1,268 @@
+//! What must hold when drowse gives an order.
+
+use std::time::Duration;
+
+use drowse_provider::ErrorKind;
+use drowse_watcher::{Condition, Role, SleepMethod};
+
+use super::Invariant;
+use crate::world::{By, Order, World};
+
+/// The watcher counts in whole milliseconds.
+const MILLISECOND: Duration = Duration::from_millis(1);
+/// How soon drowse has heard of a wish.
+const NOTICED_WITHIN: Duration = Duration::from_millis(10);
+/// How long an order may have waited for a slot that a read before a sleep had: a read's deadline.
+const READ_WITHIN: Duration = Duration::from_millis(10_100);
+
+impl World {
+    /// An engine is called for this container.
+    pub(crate) fn engine_called(&mut self, index: usize) {
+        self.records[index].calls += 1;
+        if self.is_silent {
+            self.violated(
+                Invariant::Calls,
+                format_args!("w{index}: its engine is called though nothing has happened"),
+            );
+        }
+    }
+
+    /// Drowse gives this order now.
+    pub(crate) fn check_order(&mut self, index: usize, order: Order) {
+        let record = &self.records[index];
+        if let Some(open) = record.in_flight {
+            self.violated(
+                Invariant::OneOrder,
+                format_args!("w{index}: {order:?} is ordered while {open:?} is not answered"),
+            );
+        }
+        let record = &self.records[index];
+        if let Some(answered) = record.unsettled {
+            self.violated(
+                Invariant::OneOrder,
+                format_args!(
+                    "w{index}: {order:?} is ordered, and no read has shown what came of the order \
+                     that was answered at {answered:?}"
+                ),
+            );
+        }
+        if self.records[index].observed.is_none() {
+            self.violated(
+                Invariant::Adopted,
+                format_args!("w{index}: {order:?} is ordered before it was ever read"),
+            );
+        }
+        if order.is_start() {
+            self.check_start(index);
+        } else {
+            self.check_sleep(index, order);
+        }
+        self.records[index].in_flight = Some(order);
+        let now = self.now();
+        let engine = self.plan.workloads[index].engine;
+        let slots = self.plan.engines[engine].slots;
+        let machine = &mut self.engines[engine];
+        machine.orders += 1;
+        if machine.orders >= slots && machine.full_since.is_none() {
+            // What was full a moment ago has been so all the while, for whoever waits.
+            let goes_on = machine.full_until.filter(|(_, until)| now <= *until + READ_WITHIN);
+            machine.full_since = Some(goes_on.map_or(now, |(since, _)| since));
+        }
+    }
+
+    /// Drowse has its answer.
+    pub(crate) fn order_answered(
+        &mut self,
+        index: usize,
+        order: Order,
+        result: &Result<(), ErrorKind>,
+    ) {
+        match result {
+            Ok(()) => self.step(format_args!("w{index}: {order:?} is done")),
+            Err(kind) => self.step(format_args!("w{index}: {order:?}: {kind}")),
+        }
+        let now = self.now();
+        let record = &mut self.records[index];
+        record.in_flight = None;
+        let is_open = match result {
+            Ok(()) => true,
+            Err(kind) => matches!(
+                kind,
+                ErrorKind::Timeout { .. }
+                    | ErrorKind::Unavailable { .. }
+                    | ErrorKind::Protocol { .. }
+            ),
+        };
+        if is_open {
+            record.unsettled = Some(now);
+        }
+        let machine = &mut self.engines[self.plan.workloads[index].engine];
+        machine.orders = machine.orders.saturating_sub(1);
+        if let Some(since) = machine.full_since.take() {
+            machine.full_until = Some((since, now));
+        }
+    }
+
+    /// Before when an order that is given now was decided: it may have waited for its turn.
+    fn decided_after(&self, engine: usize) -> Duration {
+        let now = self.now();
+        let machine = &self.engines[engine];
+        let was_full = machine
+            .full_until
+            .filter(|(_, until)| now <= *until + READ_WITHIN)
+            .map(|(since, _)| since)
+            .or(machine.full_since);
+        was_full.unwrap_or(now).saturating_sub(READ_WITHIN)
+    }
+
+    fn check_start(&mut self, index: usize) {
+        let plan = self.plan.clone();
+        if plan.workloads[index].policy.role == Role::Job && self.is_observed_complete(index) {
+            self.violated(Invariant::Once, format_args!("w{index}: it is complete, and started"));
+        }
+        let decided = self.decided_after(plan.workloads[index].engine);
+        self.check_not_held(index, Order::Start, decided, false);
+        for (needed, condition) in &plan.workloads[index].needs {
+            if !self.was_needed(index, *needed, decided.saturating_sub(NOTICED_WITHIN)) {
+                continue;
+            }
+            let other = &self.records[*needed];
+            let was_so = |lost: Option<Duration>| lost.is_some_and(|lost| lost >= decided);
+            let is_met = match condition {
+                _ if plan.workloads[*needed].policy.role == Role::Job
+                    && self.is_observed_complete(*needed) =>
+                {
+                    true
+                }
+                Condition::Started => other.is_observed_alive() || was_so(other.stopped_running),
+                Condition::Completed => other
+                    .observed
+                    .as_ref()
+                    .is_some_and(|seen| seen.exit_code == Some(0) && !seen.status.is_alive()),
+                _ => other.proven.is_some() || was_so(other.lost_proof),
+            };
+            if !is_met {
+                self.violated(
+                    Invariant::Needs,
+                    format_args!("w{index} is started, and w{needed} is not {condition:?}"),
+                );
+            }
+        }
+    }
+
+    fn check_sleep(&mut self, index: usize, order: Order) {
+        let plan = self.plan.clone();
+        let now = self.now();
+        let record = &self.records[index];
+        let (active, passive) = (record.active, record.passive);
+        let soon_after = |at: Option<Duration>| at.is_some_and(|at| now <= at + NOTICED_WITHIN);
+        let is_forced = record.forces_wanted > 0 || soon_after(record.forced);
+        if active + passive > 0 && !is_forced {
+            self.violated(
+                Invariant::InUse,
+                format_args!("w{index}: {order:?} is ordered under {active}+{passive} leases"),
+            );
+        }
+        if self.records[index].read_at != Some(now) {
+            self.violated(
+                Invariant::InUse,
+                format_args!("w{index}: {order:?} is ordered without a look at it just before"),
+            );
+        }
+        let policy = &self.records[index].policy;
+        if policy.sleep == SleepMethod::Never || policy.role == Role::Job {
+            self.violated(Invariant::InUse, format_args!("w{index}: it never sleeps"));
+        }
+        for dependent in plan.present() {
+            let needs_it = plan.workloads[dependent].needs.iter().any(|(one, _)| *one == index);
+            let is_told = self.was_needed(dependent, index, now.saturating_sub(NOTICED_WITHIN));
+            if needs_it && is_told && !is_forced {
+                self.check_dependent(index, dependent);
+            }
+        }
+        let record = &self.records[index];
+        let is_on_request = record.sleeps_wanted > 0 || soon_after(record.slept_on_request);
+        if !is_on_request {
+            self.check_idle(index, order);
+            self.check_not_held(index, order, now, false);
+        }
+        if !is_forced {
+            self.check_not_held(index, order, now, true);
+        }
+    }
+
+    /// What somebody held awake, or asleep, when this was decided, is left so.
+    fn check_not_held(&mut self, index: usize, order: Order, decided: Duration, is_awake: bool) {
+        let since = self.held(index, is_awake).map(|held| held.since + NOTICED_WITHIN);
+        if since.is_some_and(|since| decided >= since) {
+            let how = if is_awake { "awake" } else { "asleep" };
+            self.violated(
+                Invariant::Held,
+                format_args!("w{index}: {order:?} is ordered while somebody holds it {how}"),
+            );
+        }
+    }
+
+    fn check_dependent(&mut self, index: usize, dependent: usize) {
+        let other = &self.records[dependent];
+        if self.is_misconfigured(dependent) {
+            // Nobody knows what it needs.
+            return;
+        }
+        let is_asleep = other.observed.is_some()
+            && !other.is_observed_alive()
+            && !other.in_flight.is_some_and(Order::is_start);
+        if !is_asleep {
+            self.violated(
+                Invariant::Needs,
+                format_args!("w{index} is put to sleep, and w{dependent} was not seen asleep"),
+            );
+        }
+    }
+
+    fn check_idle(&mut self, index: usize, order: Order) {
+        let now = self.now();
+        let container = &self.containers[index];
+        let record = &self.records[index];
+        let idle = record.least_idle;
+        let too_soon = |since: Option<Duration>, pause: Duration| {
+            since.is_some_and(|since| now + MILLISECOND < since + pause)
+        };
+        let is_this_run = record.observed.as_ref().is_some_and(|seen| seen.run == container.run_id);
+        let managed = record.managed_since;
+        let is_adopted = record.adopted.is_some() && record.adopted == container.run_id;
+        let began_here = managed.is_some_and(|managed| container.began >= managed);
+        let began = Some(container.began).filter(|_| is_this_run && began_here);
+        let by_somebody = began.filter(|_| container.by == By::Somebody);
+        let by_drowse = began.filter(|_| match container.by {
+            By::Drowse { given } => {
+                managed.is_some_and(|managed| given >= managed)
+                    && record.slept_on_request.is_none_or(|at| at < given)
+                    && record.was_proven == container.run_id
+                    && record.given == container.run_id
+            }
+            _ => false,
+        });
+        // Of a use before this management nobody may know any more: what ran since is adopted.
+        let last_use = record.last_use.filter(|at| managed.is_some_and(|managed| *at >= managed));
+        let complaint = if too_soon(last_use, idle) {
+            Some((Invariant::InUse, "within the idle time after its last use"))
+        } else if is_adopted && too_soon(managed, idle) {
+            Some((Invariant::Adopted, "within the idle time after its adoption"))
+        } else if too_soon(by_somebody, idle) {
+            Some((Invariant::InUse, "within the idle time after a start from outside"))
+        } else if too_soon(by_drowse, record.policy.min_awake) {
+            Some((Invariant::InUse, "within its minimum time awake"))
+        } else if self.plan.workloads[index].has_gate
+            && record.is_observed_alive()
+            && record.gate_allowed.is_none_or(|asked| Some(asked) < record.last_use)
+        {
+            Some((Invariant::InUse, "and whoever is to be asked did not allow it"))
+        } else {
+            None
+        };
+        if let Some((invariant, complaint)) = complaint {
+            self.violated(invariant, format_args!("w{index}: {order:?} is ordered {complaint}"));
+        }
+    }
+}

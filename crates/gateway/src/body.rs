@@ -16,7 +16,7 @@ use drowse_watcher::Lease;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{headers, pool::Connection};
+use crate::{gateway::Context as ClientConnection, headers, in_flight::Flight, pool::Connection};
 
 /// What a client is answered with: streamed from an upstream, or drowse's own words.
 pub(crate) enum ResponseBody {
@@ -71,11 +71,17 @@ pub(crate) struct Download {
     ended: bool,
     connection: Option<Connection>,
     usage: Usage,
+    flight: Flight,
 }
 
 impl Download {
-    pub(crate) fn new(body: Incoming, connection: Connection, usage: Usage) -> Self {
-        Self { body, ended: false, connection: Some(connection), usage }
+    pub(crate) fn new(
+        body: Incoming,
+        connection: Connection,
+        usage: Usage,
+        flight: Flight,
+    ) -> Self {
+        Self { body, ended: false, connection: Some(connection), usage, flight }
     }
 
     fn poll_frame(
@@ -85,7 +91,7 @@ impl Download {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
         match &frame {
             None => self.ended = true,
-            Some(Ok(_)) => {}
+            Some(Ok(frame)) => self.flight.passed(frame.data_ref().map_or(0, Bytes::len)),
             Some(Err(error)) => {
                 tracing::debug!(error = error as &dyn std::error::Error, "an answer broke off");
             }
@@ -114,16 +120,27 @@ pub(crate) enum Usage {
 /// What a request body and its answer share.
 pub(crate) struct Upload {
     _lease: Lease,
+    /// The client's connection: where its bytes are counted. It has no further request before this one
+    /// is through.
+    connection: Arc<ClientConnection>,
     is_sent: AtomicBool,
 }
 
 impl Usage {
     /// The lease for a request with this payload, and the body that sends it.
-    pub(crate) fn new(lease: Lease, payload: Payload) -> (Self, RequestBody) {
+    pub(crate) fn new(
+        lease: Lease,
+        payload: Payload,
+        connection: &Arc<ClientConnection>,
+    ) -> (Self, RequestBody) {
         match payload {
             Payload::Empty => (Self::Alone { _lease: lease }, RequestBody::Empty),
             Payload::Streamed(body) => {
-                let upload = Arc::new(Upload { _lease: lease, is_sent: AtomicBool::new(false) });
+                let upload = Arc::new(Upload {
+                    _lease: lease,
+                    connection: Arc::clone(connection),
+                    is_sent: AtomicBool::new(false),
+                });
                 let usage = Self::WithUpload(Arc::clone(&upload));
                 (usage, RequestBody::Streamed { body, upload })
             }
@@ -183,10 +200,11 @@ impl Body for RequestBody {
             return Poll::Ready(None);
         };
         let mut frame = ready!(Pin::new(&mut *body).poll_frame(context));
-        if let Some(Ok(frame)) = &mut frame
-            && let Some(trailers) = frame.trailers_mut()
-        {
-            headers::prepare_trailers(trailers);
+        if let Some(Ok(frame)) = &mut frame {
+            upload.connection.place.passed(frame.data_ref().map_or(0, Bytes::len));
+            if let Some(trailers) = frame.trailers_mut() {
+                headers::prepare_trailers(trailers);
+            }
         }
         if frame.is_none() || body.is_end_stream() {
             upload.is_sent.store(true, Ordering::Release);

@@ -9,7 +9,7 @@ use hyper::{body::Incoming, upgrade::OnUpgrade};
 use tokio::time::sleep;
 
 use crate::{
-    authority,
+    InFlightStage, authority,
     body::{Download, Payload, ResponseBody},
     handler::Exchange,
     headers, hold,
@@ -36,7 +36,8 @@ pub(crate) async fn forward(
     lease: Lease,
     deadline: Option<Deadline>,
 ) -> Response<ResponseBody> {
-    let Exchange { context, host, client, .. } = &exchange;
+    let Exchange { host, client, .. } = &exchange;
+    let context = exchange.context();
     let prepared =
         headers::prepare_request(&mut parts.headers, host, client, &context.peer_headers);
     if prepared.names_others {
@@ -50,12 +51,12 @@ pub(crate) async fn forward(
     let run = lease.run();
     let request = Request::new(parts, payload);
     let sent = match send(&exchange, &run, request, lease).await {
-        Ok(answered) => Ok(answered),
+        Ok(answered) => Ok((answered, run)),
         // Rare, and large: not part of every connection's memory.
         Err(failure) => Box::pin(send_again(&exchange, run, failure, deadline)).await,
     };
     match sent {
-        Ok(answered) => pass_on(&exchange, answered, client),
+        Ok((answered, run)) => pass_on(exchange, answered, run, client),
         Err(answer) => *answer,
     }
 }
@@ -67,7 +68,7 @@ async fn send_again(
     mut run: Arc<ReadyRun>,
     mut failure: Failure,
     deadline: Option<Deadline>,
-) -> Result<Answered, Box<Response<ResponseBody>>> {
+) -> Result<(Answered, Arc<ReadyRun>), Box<Response<ResponseBody>>> {
     let deadline = deadline.unwrap_or_else(|| hold::deadline(exchange));
     let workload = exchange.workload();
     let mut pause = Duration::ZERO;
@@ -91,10 +92,12 @@ async fn send_again(
         sleep(pause).await;
         pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
 
+        exchange.flight.is_at(InFlightStage::Waiting);
         let lease = hold::lease(exchange, request.head(), deadline).await?;
+        exchange.flight.is_at(InFlightStage::served(exchange.kind));
         run = lease.run();
         failure = match send(exchange, &run, request, lease).await {
-            Ok(answered) => return Ok(answered),
+            Ok(answered) => return Ok((answered, run)),
             Err(failure) => failure,
         };
     }
@@ -102,8 +105,9 @@ async fn send_again(
 
 /// The client's answer: streamed as it comes.
 fn pass_on(
-    exchange: &Exchange,
+    exchange: Exchange,
     answered: Answered,
+    run: Arc<ReadyRun>,
     client: Option<OnUpgrade>,
 ) -> Response<ResponseBody> {
     let Answered { mut response, connection, usage } = answered;
@@ -114,15 +118,16 @@ fn pass_on(
     *response.version_mut() = Version::HTTP_11;
     if status != StatusCode::SWITCHING_PROTOCOLS {
         headers::prepare_response(response.headers_mut(), false);
-        return response
-            .map(|body: Incoming| ResponseBody::Streamed(Download::new(body, connection, usage)));
+        return response.map(|body: Incoming| {
+            ResponseBody::Streamed(Download::new(body, connection, usage, exchange.flight))
+        });
     }
     let Some(client) = client else {
         let detail = format!("{workload} switched protocols without being asked to.");
         return Problem::new(Reason::UpstreamFailed, detail).into_response();
     };
     let upstream = hyper::upgrade::on(&mut response);
-    tunnel::start(&exchange.context, client, upstream, connection, usage);
+    tunnel::start(exchange, run, client, upstream, connection, usage);
     headers::prepare_response(response.headers_mut(), true);
     response.map(|_| ResponseBody::empty())
 }

@@ -23,12 +23,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    GatewayOptions, RouteTable,
+    GatewayOptions, InFlight, RouteTable,
     client::Client,
     dial,
     forwarders::{self, Forwarders},
     handler,
     headers::PeerHeaders,
+    in_flight::{Connections, Place, RouteNumbers},
 };
 
 /// The data plane: serves HTTP connections by a table of routes. A cheap handle; clones are the
@@ -45,6 +46,8 @@ pub(crate) struct Inner {
     /// is logged once. Touched only by requests that find their workload not ready.
     announced: Mutex<HashMap<String, Instant>>,
     forwarders: Forwarders,
+    connections: Connections,
+    routes: RouteNumbers,
 }
 
 impl Gateway {
@@ -59,6 +62,8 @@ impl Gateway {
             slots,
             announced: Mutex::default(),
             forwarders: Forwarders::new(),
+            connections: Connections::default(),
+            routes: RouteNumbers::default(),
         }))
     }
 
@@ -68,6 +73,8 @@ impl Gateway {
             table.routes().iter().any(|route| route.spec().workload.name() == workload)
         };
         self.0.announced().retain(|workload, _| is_routed(workload));
+        // First: whoever is routed by it is known.
+        self.0.routes.update(&table);
         self.0.table.store(Arc::new(table));
     }
 
@@ -87,6 +94,12 @@ impl Gateway {
     /// internet; further ones are left out.
     pub fn forwarders(&self) -> watch::Receiver<BTreeMap<IpAddr, Instant>> {
         self.0.forwarders.subscribe()
+    }
+
+    /// The requests and upgraded connections in flight for this workload, the oldest first: at most one
+    /// per connection. A look at all connections, which no request waits for.
+    pub fn in_flight(&self, workload: &str) -> Vec<InFlight> {
+        self.0.routes.in_flight(workload, &self.0.connections)
     }
 
     /// Accepts connections until `shutdown`, then stops accepting, lets what is in flight end
@@ -125,9 +138,10 @@ impl Gateway {
                     failures = 0;
                     let gateway = Arc::clone(&self.0);
                     let local = stream.local_addr().ok();
-                    let context =
-                        Context::new(gateway, phases.clone(), tasks.clone(), slot, peer, local);
-                    tasks.spawn(serve_connection(stream, Arc::new(context)));
+                    let context = self.0.connections.add(|key| {
+                        Context::new(gateway, key, phases.clone(), tasks.clone(), slot, peer, local)
+                    });
+                    tasks.spawn(serve_connection(stream, context));
                 }
                 Err(error) => {
                     // Mostly: out of descriptors. Those in use become free again.
@@ -248,6 +262,10 @@ pub(crate) struct Context {
     trusts_peer: bool,
     /// Whether the peer is known to send forwarding headers.
     is_noted: AtomicBool,
+    /// The request on it.
+    pub(crate) place: Place,
+    /// Its key among the open connections.
+    key: usize,
     /// The connection's place among the open ones.
     _slot: OwnedSemaphorePermit,
 }
@@ -255,6 +273,7 @@ pub(crate) struct Context {
 impl Context {
     fn new(
         gateway: Arc<Inner>,
+        key: usize,
         phases: Phases,
         tasks: TaskTracker,
         slot: OwnedSemaphorePermit,
@@ -264,8 +283,18 @@ impl Context {
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let peer_headers = PeerHeaders::new(peer.ip(), local.map(|local| local.port()));
         let trusts_peer = gateway.options.trusted_proxies.contains(peer.ip());
-        let is_noted = AtomicBool::new(false);
-        Self { gateway, phases, tasks, peer, peer_headers, trusts_peer, is_noted, _slot: slot }
+        Self {
+            gateway,
+            phases,
+            tasks,
+            peer,
+            peer_headers,
+            trusts_peer,
+            is_noted: AtomicBool::new(false),
+            place: Place::new(),
+            key,
+            _slot: slot,
+        }
     }
 
     /// On whose behalf a request of this connection comes.
@@ -287,6 +316,12 @@ impl Context {
         if self.gateway.forwarders.note(peer) && !self.trusts_peer {
             tracing::info!(%peer, "{}", forwarders::not_believed(peer));
         }
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.gateway.connections.remove(self.key);
     }
 }
 

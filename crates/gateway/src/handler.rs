@@ -7,12 +7,14 @@ use http::{HeaderValue, request::Parts};
 use hyper::{Request, body::Incoming};
 
 use crate::{
-    Route, authority,
+    InFlightStage, Route, authority,
     body::{Answer, Payload},
     client::Client,
     forward,
     gateway::Context,
-    hold, own,
+    hold,
+    in_flight::Flight,
+    own,
     problem::{Problem, Reason},
     route::RouteSpec,
     table::Lookup,
@@ -20,16 +22,23 @@ use crate::{
 
 /// A request on its way: all but the message itself.
 pub(crate) struct Exchange {
-    pub(crate) context: Arc<Context>,
-    pub(crate) route: Route,
+    pub(crate) flight: Flight,
     pub(crate) host: HeaderValue,
     pub(crate) client: Client,
     pub(crate) kind: LeaseKind,
 }
 
 impl Exchange {
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.flight.context
+    }
+
+    pub(crate) fn route(&self) -> &Route {
+        &self.flight.route
+    }
+
     pub(crate) fn spec(&self) -> &RouteSpec {
-        self.route.spec()
+        self.route().spec()
     }
 
     pub(crate) fn workload(&self) -> &Workload {
@@ -45,7 +54,7 @@ pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) ->
         Ok(Found::Own(asked)) => return Ok(Box::pin(own::answer(asked)).await),
         Err(problem) => return Ok(problem.into_response()),
     };
-    let warm = exchange.workload().try_lease(&exchange.route.0.holder, exchange.kind);
+    let warm = exchange.workload().try_lease(&exchange.route().0.holder, exchange.kind);
     let (lease, deadline) = if let Some(lease) = warm {
         (lease, None)
     } else {
@@ -56,6 +65,7 @@ pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) ->
             Err(answer) => return Ok(*answer),
         }
     };
+    exchange.flight.is_at(InFlightStage::served(exchange.kind));
     // Boxed as well: it takes 10 KiB, which a connection without a request need not hold, nor one
     // whose request waits.
     Ok(Box::pin(forward::forward(exchange, parts, Payload::new(body), lease, deadline)).await)
@@ -94,9 +104,10 @@ fn find(context: Arc<Context>, parts: &Parts) -> Result<Found, Problem> {
         let detail = format!("There is no route for this path of `{name}`.");
         return Err(Problem::new(Reason::NoRoute, detail));
     };
-    let kind = route.spec().passive.kind(parts);
     let client = context.client_of(&parts.headers);
-    Ok(Found::Route(Exchange { context, route, host, client, kind }))
+    let kind = route.spec().passive.kind(parts, client.address);
+    let flight = Flight::begin(context, route, client.address);
+    Ok(Found::Route(Exchange { flight, host, client, kind }))
 }
 
 #[cfg(test)]

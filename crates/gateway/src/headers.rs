@@ -14,6 +14,7 @@ use crate::{
     authority,
     client::{Client, Word, X_FORWARDED_FOR, X_FORWARDED_PROTO},
     readiness::PROBE,
+    veto::VETO,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -127,11 +128,12 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Takes off what its sender may not say: nobody may pose as drowse's probe, and on whose behalf it
+/// Takes off what its sender may not say: nobody may pose as drowse itself, and on whose behalf it
 /// asks is told by trusted proxies alone, in the usual spelling.
 fn remove_forged(headers: &mut HeaderMap, word: Word) {
     let is_forged = |name: &HeaderName| {
         is_spelled(name, PROBE.as_str())
+            || is_spelled(name, VETO.as_str())
             || names_others(name) && (word == Word::Connection || name.as_str().contains('_'))
     };
     let forged: Vec<HeaderName> = headers.keys().filter(|name| is_forged(name)).cloned().collect();

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use drowse_provider::Deadline;
-use drowse_watcher::{Lease, LeaseKind, PhaseName};
+use drowse_watcher::{Lease, LeaseKind, PhaseName, WakeError};
 use http::{Response, header::USER_AGENT, request::Parts};
 use tokio::time::timeout;
 
 use crate::{
     body::ResponseBody,
     handler::Exchange,
-    headers, negotiate, page,
+    headers, negotiate, page, passive,
     problem::{self, Problem, Reason},
 };
 
@@ -31,31 +31,45 @@ pub(crate) async fn lease(
 ) -> Result<Lease, Box<Response<ResponseBody>>> {
     let workload = exchange.workload();
     if parts.headers.keys().any(headers::names_others) {
-        exchange.context.note_forwarder();
+        exchange.context().note_forwarder();
     }
     if exchange.kind == LeaseKind::Active {
         announce(exchange, parts);
     }
-    let leased = workload.lease(&exchange.route.0.holder, exchange.kind, deadline);
+    let leased = workload.lease(&exchange.route().0.holder, exchange.kind, deadline);
     if negotiate::is_navigation(parts) {
-        let grace = exchange.context.gateway.options().page_grace;
+        let grace = exchange.context().gateway.options().page_grace;
         return match timeout(grace, leased).await {
-            Ok(Ok(lease)) => Ok(lease),
-            Ok(Err(error)) => Err(Box::new(page::of_error(workload, &error))),
+            Ok(leased) => leased.map_err(|error| refusal(exchange, parts, &error)),
             Err(_) => Err(Box::new(page::waiting(workload))),
         };
     }
     tokio::select! {
-        leased = leased => leased.map_err(|error| {
-            tracing::debug!(workload = workload.name(), %error, "a request was not served");
-            Box::new(problem::of_wake(workload.name(), &error).into_response())
-        }),
-        () = exchange.context.phases.expired.cancelled() => {
+        leased = leased => leased.map_err(|error| refusal(exchange, parts, &error)),
+        () = exchange.context().phases.expired.cancelled() => {
             let detail = "drowse is shutting down; the wake goes on.";
             let problem = Problem::new(Reason::ShuttingDown, detail);
             Err(Box::new(problem.retry_after(Duration::from_secs(5)).into_response()))
         }
     }
+}
+
+/// What a request gets that got no lease.
+fn refusal(exchange: &Exchange, parts: &Parts, error: &WakeError) -> Box<Response<ResponseBody>> {
+    let workload = exchange.workload();
+    tracing::debug!(workload = workload.name(), %error, "a request was not served");
+    let passive = if exchange.kind == LeaseKind::Passive {
+        passive::answer(exchange.spec(), error, &workload.snapshot())
+    } else {
+        None
+    };
+    Box::new(passive.unwrap_or_else(|| {
+        if negotiate::is_navigation(parts) {
+            page::of_error(workload, error)
+        } else {
+            problem::of_wake(workload.name(), error).into_response()
+        }
+    }))
 }
 
 /// Says, once per wake, which request it is down to.
@@ -72,12 +86,12 @@ fn announce(exchange: &Exchange, parts: &Parts) {
             _ => return,
         }
     };
-    if !exchange.context.gateway.is_first_to_wake(workload.name(), asleep_since) {
+    if !exchange.context().gateway.is_first_to_wake(workload.name(), asleep_since) {
         return;
     }
     let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
     let client = exchange.client.address;
-    let peer = exchange.context.peer.ip();
+    let peer = exchange.context().peer.ip();
     tracing::info!(
         workload = workload.name(),
         route = exchange.spec().name,

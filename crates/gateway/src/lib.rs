@@ -22,13 +22,16 @@ mod gateway;
 mod handler;
 mod headers;
 mod hold;
+mod in_flight;
 mod negotiate;
 mod options;
 mod own;
 mod page;
+mod passive;
 mod pattern;
 mod pool;
 mod problem;
+mod question;
 mod readiness;
 mod route;
 mod send;
@@ -36,17 +39,21 @@ mod table;
 mod trust;
 mod tunnel;
 pub mod upstream;
+mod veto;
 
 pub use gateway::{Drained, Gateway};
+pub use in_flight::{InFlight, InFlightStage};
 pub use options::GatewayOptions;
+pub use passive::PassiveRule;
 pub use pattern::{HostPattern, HostPatternError, PathPrefix, PathPrefixError};
 pub use readiness::HttpReadiness;
-pub use route::{PassiveRule, Route, RouteSpec};
+pub use route::{Route, RouteSpec};
 pub use table::{RouteConflict, RouteTable};
 pub use trust::{Network, NetworkError, TrustedProxies};
 pub use upstream::{
     Chooser, NoUpstream, SharedNetwork, Standpoint, Target, Upstream, UpstreamPolicy, Vantage,
 };
+pub use veto::{HttpVeto, VetoAnswer};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -37,6 +37,8 @@ pub(crate) enum Reason {
     NotPermitted,
     Locked,
     Asleep,
+    HeldAsleep,
+    Misconfigured,
     NotManaged,
     NoUpstream,
     UpstreamFailed,
@@ -63,6 +65,10 @@ impl Reason {
             }
             Self::Locked => (StatusCode::SERVICE_UNAVAILABLE, "Container locked", "locked"),
             Self::Asleep => (StatusCode::SERVICE_UNAVAILABLE, "Asleep", "asleep"),
+            Self::HeldAsleep => (StatusCode::SERVICE_UNAVAILABLE, "Held asleep", "held-asleep"),
+            Self::Misconfigured => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Configuration in error", "misconfigured")
+            }
             Self::NotManaged => {
                 (StatusCode::SERVICE_UNAVAILABLE, "No longer managed", "not-managed")
             }
@@ -160,6 +166,9 @@ pub(crate) const LACKS_RIGHT: &str = "drowse lacks a right on its engine; its lo
 pub(crate) fn words_of(error: &WakeError) -> String {
     match error {
         WakeError::NotPermitted { .. } => LACKS_RIGHT.to_owned(),
+        WakeError::Dependency { name, source } => {
+            format!("it needs `{name}`, which is not ready: {}", words_of(source))
+        }
         error => error.to_string(),
     }
 }
@@ -183,6 +192,14 @@ pub(crate) fn of_wake(workload: &str, error: &WakeError) -> Problem {
         }
         WakeError::Locked { retry_after, .. } => {
             Problem::new(Reason::Locked, detail).retry_after(*retry_after)
+        }
+        WakeError::Dependency { source, .. } => Problem { detail, ..of_wake(workload, source) },
+        WakeError::HeldAsleep { retry_after, .. } => {
+            let retry_after = retry_after.unwrap_or(Duration::from_mins(1));
+            Problem::new(Reason::HeldAsleep, detail).retry_after(retry_after)
+        }
+        WakeError::Misconfigured { .. } => {
+            Problem::new(Reason::Misconfigured, detail).retry_after(Duration::from_mins(1))
         }
         WakeError::Asleep => {
             Problem::new(Reason::Asleep, detail).retry_after(Duration::from_mins(1))

@@ -1,24 +1,15 @@
 //! The default probe of an HTTP route.
 
-use std::error::Error as StdError;
-
 use async_trait::async_trait;
-use bytes::Bytes;
 use drowse_provider::Details;
 use drowse_watcher::{Attempt, NotReady, Readiness};
-use http::{HeaderName, HeaderValue, Request, header};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{HeaderName, HeaderValue};
 use tokio::time::timeout;
 
-use crate::{Chooser, dial};
+use crate::{Chooser, dial, question};
 
 /// Marks drowse's own probes. Taken off what clients send.
 pub(crate) const PROBE: HeaderName = HeaderName::from_static("drowse-probe");
-
-/// How much of an answer is read: its head.
-const MAX_HEAD: usize = 32 * 1024;
 
 /// Ready when the application answers a `GET` with any status below 500.
 ///
@@ -68,18 +59,8 @@ impl Readiness for HttpReadiness {
             let not_ready = NotReady::new(reason);
             if upstream.may_change { not_ready.at_passing_address() } else { not_ready }
         };
-        let host = match &self.host {
-            Some(host) => host.clone(),
-            None => HeaderValue::from_str(&target.to_string())
-                .map_err(|_| NotReady::new(format!("`{target}` is no host name")))?,
-        };
-        let request = Request::get(&self.path)
-            .header(header::HOST, host)
-            .header(PROBE, "1")
-            .header(header::USER_AGENT, concat!("drowse/", env!("CARGO_PKG_VERSION")))
-            .header(header::CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
-            .map_err(|error| NotReady::new(format!("`{}`: {error}", self.path)))?;
+        let request = question::ask_for(&self.path, self.host.as_ref(), &target, PROBE)
+            .map_err(NotReady::new)?;
 
         let connecting = async {
             let addresses = dial::resolve(&target).await?;
@@ -89,13 +70,13 @@ impl Readiness for HttpReadiness {
             .await
             .unwrap_or_else(|elapsed| Err(elapsed.into()))
             .map_err(|error| nobody(format!("{target}: {error}")))?;
-        let answer = timeout(attempt.answer_timeout(), ask(TokioIo::new(stream), request));
+        let answer = timeout(attempt.answer_timeout(), question::send(stream, request, 0));
         match answer.await {
-            Ok(Ok(status)) if status.is_server_error() => {
+            Ok(Ok((status, _))) if status.is_server_error() => {
                 Err(NotReady::new(format!("{target}: answers {status}")))
             }
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(nobody(format!("{target}: {}", last(&error)))),
+            Ok(Err(error)) => Err(nobody(format!("{target}: {}", question::last(&error)))),
             Err(_) => {
                 let waited = attempt.answer_timeout();
                 Err(nobody(format!("{target}: no answer within {waited:?}")))
@@ -106,36 +87,4 @@ impl Readiness for HttpReadiness {
     fn is_at_passing_address(&self) -> bool {
         self.chooser.is_at_passing_address()
     }
-}
-
-/// Sends the request and reads the head of the answer. The connection is driven by this future, so
-/// that it ends with it.
-async fn ask(
-    stream: TokioIo<tokio::net::TcpStream>,
-    request: Request<Empty<Bytes>>,
-) -> hyper::Result<http::StatusCode> {
-    let mut builder = http1::Builder::new();
-    let (mut sender, connection) = builder.max_buf_size(MAX_HEAD).handshake(stream).await?;
-    let answer = sender.send_request(request);
-    let mut connection = std::pin::pin!(connection);
-    let mut answer = std::pin::pin!(answer);
-    let response = tokio::select! {
-        // The answer may be there already when the connection ends.
-        biased;
-        response = &mut answer => response,
-        ended = &mut connection => {
-            ended?;
-            answer.await
-        }
-    }?;
-    Ok(response.status())
-}
-
-/// The innermost cause: hyper's own words say little.
-fn last(error: &dyn StdError) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

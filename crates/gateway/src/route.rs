@@ -2,9 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use drowse_watcher::{Holder, LeaseKind, Workload};
+use drowse_watcher::{Holder, Workload};
 
-use crate::{HostPattern, PathPrefix, pool::Pools, upstream::Chooser};
+use crate::{
+    HostPattern, PassiveRule, PathPrefix, in_flight::RouteNumber, pool::Pools, upstream::Chooser,
+};
 
 /// What a route is made of. Build it with [`RouteSpec::new`] and set what differs.
 #[derive(Clone, Debug)]
@@ -26,6 +28,10 @@ pub struct RouteSpec {
     pub answer_timeout: Duration,
     /// Which requests neither wake nor keep awake.
     pub passive: PassiveRule,
+    /// How long an upgraded connection (WebSocket) may move no byte in either direction until it no
+    /// longer keeps the workload awake; never unless said. The next byte counts as use again. When the
+    /// workload goes to sleep meanwhile, the connection is closed.
+    pub quiet_after: Option<Duration>,
 }
 
 impl RouteSpec {
@@ -45,49 +51,9 @@ impl RouteSpec {
             hold: Duration::from_mins(5),
             answer_timeout: Duration::from_hours(1),
             passive: PassiveRule::default(),
+            quiet_after: None,
         }
     }
-}
-
-/// Which requests are passive: served if the workload is ready, refused if it is not, and in
-/// neither case counted as use. For monitors and bots. The default names none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct PassiveRule {
-    /// Requests whose `User-Agent` contains one of these, without regard to case.
-    pub user_agents: Vec<String>,
-    /// Requests for these paths.
-    pub paths: Vec<PathPrefix>,
-}
-
-impl PassiveRule {
-    /// No request is passive.
-    pub fn none() -> Self {
-        Self::default()
-    }
-
-    /// The kind of lease that a request takes.
-    pub(crate) fn kind(&self, request: &http::request::Parts) -> LeaseKind {
-        let agent = || {
-            let agent = request.headers.get(http::header::USER_AGENT)?.as_bytes();
-            self.user_agents
-                .iter()
-                .any(|named| contains_ignoring_case(agent, named.as_bytes()))
-                .then_some(())
-        };
-        let path = request.uri.path();
-        if self.paths.iter().any(|prefix| prefix.matches(path))
-            || (!self.user_agents.is_empty() && agent().is_some())
-        {
-            LeaseKind::Passive
-        } else {
-            LeaseKind::Active
-        }
-    }
-}
-
-fn contains_ignoring_case(text: &[u8], part: &[u8]) -> bool {
-    !part.is_empty() && text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part))
 }
 
 /// A route. A cheap handle: clones are the same route, and share its connections. Keep the handle
@@ -100,6 +66,7 @@ pub(crate) struct Inner {
     /// Made once: taking a lease must not look anything up.
     pub(crate) holder: Holder,
     pub(crate) pools: Pools,
+    pub(crate) number: RouteNumber,
 }
 
 impl Route {
@@ -107,7 +74,7 @@ impl Route {
     pub fn new(spec: RouteSpec) -> Self {
         let holder = spec.workload.holder(&format!("route {}", spec.name));
         let pools = Pools::new(spec.upstream.clone());
-        Self(Arc::new(Inner { spec, holder, pools }))
+        Self(Arc::new(Inner { spec, holder, pools, number: RouteNumber::next() }))
     }
 
     /// What it is made of.

@@ -90,7 +90,7 @@ pub(crate) async fn send(
     lease: Lease,
 ) -> Result<Answered, Failure> {
     let name = exchange.workload().name();
-    let pools = &exchange.route.0.pools;
+    let pools = &exchange.route().0.pools;
     let pool = pools.of(run);
     let target = pool.target().map_err(|none| {
         let why = match none {
@@ -105,7 +105,7 @@ pub(crate) async fn send(
     };
 
     let spare = request.spare();
-    let (usage, body) = Usage::new(lease, request.payload);
+    let (usage, body) = Usage::new(lease, request.payload, exchange.context());
     let mut message = http::Request::from_parts(request.parts, body);
     let mut idle_is_stale = false;
     let mut opening = None;

@@ -1,41 +1,52 @@
 //! Upgraded connections (WebSocket): bytes in both directions until either side ends.
 
-use std::{future::Future, io, pin::pin, sync::Arc, time::Duration};
+mod pump;
 
+use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use drowse_watcher::{Holder, Lease, LeaseKind, PhaseName, ReadyRun, Workload};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split},
-    time::timeout,
-};
+use tokio::time::{Instant, sleep, timeout};
 
-use crate::{body::Usage, gateway::Context, pool::Connection};
+use self::pump::{Pump, Side};
+use crate::{InFlightStage, body::Usage, handler::Exchange, in_flight::Place, pool::Connection};
 
 /// How long the handshake's last bytes may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// How long the other direction may go on after the first has ended: a peer that is gone must not
-/// keep the workload awake.
-const LINGER: Duration = Duration::from_secs(10);
-
 /// Connects the two sides. The lease moves into the tunnel before the client hears of the upgrade,
-/// and ends with it.
+/// and ends with it; before, if the tunnel is quiet for as long as its route says.
 pub(crate) fn start(
-    context: &Arc<Context>,
+    exchange: Exchange,
+    run: Arc<ReadyRun>,
     client: OnUpgrade,
     upstream: OnUpgrade,
     connection: Connection,
     usage: Usage,
 ) {
-    let context = Arc::clone(context);
+    let context = Arc::clone(exchange.context());
     context.tasks.clone().spawn(async move {
-        let _usage = usage;
+        exchange.flight.is_at(InFlightStage::Upgraded);
         let joined = async {
             let sides = async { tokio::try_join!(client, upstream) };
             let sides = timeout(HANDSHAKE, sides).await.map_err(io::Error::from)?;
             let (client, upstream) = sides.map_err(io::Error::other)?;
             drop(connection);
-            join(TokioIo::new(client), TokioIo::new(upstream)).await
+            let place = &context.place;
+            let pump = Pump::new(TokioIo::new(client), TokioIo::new(upstream), place);
+            let Some(quiet_after) = exchange.spec().quiet_after else {
+                let (_usage, mut pump) = (usage, pump);
+                return poll_fn(|context| pump.poll(context)).await;
+            };
+            let claim = Claim {
+                workload: exchange.workload(),
+                holder: &exchange.route().0.holder,
+                kind: exchange.kind,
+                run,
+                quiet_after,
+            };
+            claim.hold_while_used(pump, usage, place).await
         };
         let ended = tokio::select! {
             ended = joined => ended,
@@ -47,30 +58,126 @@ pub(crate) fn start(
     });
 }
 
-async fn join(
-    client: impl AsyncRead + AsyncWrite,
-    upstream: impl AsyncRead + AsyncWrite,
-) -> io::Result<()> {
-    let (from_client, to_client) = split(client);
-    let (from_upstream, to_upstream) = split(upstream);
-    let mut up = pin!(pass(from_client, to_upstream));
-    let mut down = pin!(pass(from_upstream, to_client));
-    tokio::select! {
-        ended = &mut up => linger(ended, down).await,
-        ended = &mut down => linger(ended, up).await,
+/// The use that a tunnel has of its workload, while it has any.
+struct Claim<'a> {
+    workload: &'a Workload,
+    holder: &'a Holder,
+    kind: LeaseKind,
+    /// The run that it is connected to.
+    run: Arc<ReadyRun>,
+    /// For how long it may be quiet and still count.
+    quiet_after: Duration,
+}
+
+/// What became of a tunnel without a lease.
+enum Next {
+    Ended(io::Result<()>),
+    /// Its workload has left ready, or what it is connected to is no more.
+    Left,
+    /// Bytes have passed, and this counts for them.
+    Used(Lease),
+}
+
+impl Claim<'_> {
+    /// Lets bytes pass until the end: under a lease, but for the times when none do.
+    async fn hold_while_used<C: Side, U: Side>(
+        &self,
+        mut pump: Pump<'_, C, U>,
+        usage: Usage,
+        place: &Place,
+    ) -> io::Result<()> {
+        if let Some(ended) = self.until_quiet(&mut pump).await {
+            return ended;
+        }
+        drop(usage);
+        loop {
+            place.is_at(InFlightStage::Quiet);
+            let lease = match self.until_used(&mut pump).await {
+                Next::Used(lease) => lease,
+                Next::Ended(ended) => return ended,
+                Next::Left => {
+                    let workload = self.workload.name();
+                    tracing::debug!(workload, "a quiet connection is closed: its workload sleeps");
+                    return Ok(());
+                }
+            };
+            place.is_at(InFlightStage::Upgraded);
+            if let Some(ended) = self.until_quiet(&mut pump).await {
+                return ended;
+            }
+            drop(lease);
+        }
+    }
+
+    /// Lets bytes pass until none have for long enough (`None`), or until the end.
+    async fn until_quiet<C: Side, U: Side>(
+        &self,
+        pump: &mut Pump<'_, C, U>,
+    ) -> Option<io::Result<()>> {
+        let mut last = Instant::now();
+        let mut timer = pin!(sleep(self.quiet_after));
+        poll_fn(|context| {
+            let before = pump.moved();
+            if let Poll::Ready(ended) = pump.poll(context) {
+                return Poll::Ready(Some(ended));
+            }
+            if pump.moved() != before {
+                last = Instant::now();
+            }
+            // The timer is not set anew for each byte: it is late, and then looks how late.
+            while timer.as_mut().poll(context).is_ready() {
+                let due = last + self.quiet_after;
+                if due <= Instant::now() {
+                    return Poll::Ready(None);
+                }
+                timer.as_mut().reset(due);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits for the next byte. It passes under a passive lease, which holds off a stop and counts for
+    /// nothing: so none is lost, and none is sent to what is being stopped.
+    async fn until_used<C: Side, U: Side>(&self, pump: &mut Pump<'_, C, U>) -> Next {
+        let mut news = self.workload.watch();
+        let mut left = pin!(news.wait_for(|now| has_left(now.phase)));
+        poll_fn(|context| {
+            // An error says that it is no longer managed.
+            if left.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Next::Left);
+            }
+            // While it is in doubt, bytes wait: the next news is that it is ready again, or is not.
+            let Some(passing) = self.workload.try_lease(self.holder, LeaseKind::Passive) else {
+                return Poll::Pending;
+            };
+            if !self.is_of(&passing.run()) {
+                return Poll::Ready(Next::Left);
+            }
+            let before = pump.moved();
+            if let Poll::Ready(ended) = pump.poll(context) {
+                return Poll::Ready(Next::Ended(ended));
+            }
+            if pump.moved() == before {
+                return Poll::Pending;
+            }
+            // It is refused if the run has just come into doubt.
+            let lease = self.workload.try_lease(self.holder, self.kind);
+            Poll::Ready(lease.map_or(Next::Left, Next::Used))
+        })
+        .await
+    }
+
+    /// Whether this is the run that it is connected to. It may have been ready several times.
+    fn is_of(&self, run: &ReadyRun) -> bool {
+        run.epoch == self.run.epoch || (run.run.is_some() && run.run == self.run.run)
     }
 }
 
-/// Copies until the end, and passes the end on.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> io::Result<()> {
-    copy(&mut from, &mut to).await?;
-    to.shutdown().await
+/// Whether a workload in this phase sleeps, or is about to, or is on its way back.
+fn has_left(phase: PhaseName) -> bool {
+    !matches!(phase, PhaseName::Ready | PhaseName::Probing | PhaseName::Unread)
 }
 
-async fn linger(
-    ended: io::Result<()>,
-    other: impl Future<Output = io::Result<()>>,
-) -> io::Result<()> {
-    ended?;
-    timeout(LINGER, other).await.unwrap_or(Ok(()))
-}
+#[cfg(test)]
+mod tests;

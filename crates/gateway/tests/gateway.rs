@@ -16,14 +16,20 @@ mod site;
 
 #[path = "gateway/holding.rs"]
 mod holding;
+#[path = "gateway/in_flight.rs"]
+mod in_flight;
 #[path = "gateway/leases.rs"]
 mod leases;
 #[path = "gateway/messages.rs"]
 mod messages;
 #[path = "gateway/page.rs"]
 mod page;
+#[path = "gateway/passive.rs"]
+mod passive;
 #[path = "gateway/proxies.rs"]
 mod proxies;
+#[path = "gateway/quiet.rs"]
+mod quiet;
 #[path = "gateway/routed.rs"]
 mod routed;
 #[path = "gateway/routing.rs"]

@@ -2,7 +2,6 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use drowse_gateway::PassiveRule;
 use drowse_provider::{Action, Deadline, ErrorKind, testing::Step};
 use drowse_watcher::PhaseName;
 use futures::future::join_all;
@@ -130,26 +129,6 @@ async fn requests_are_held_until_the_application_answers() {
     assert_eq!(site.application.requests(), 1, "only what succeeds is sent");
 }
 
-/// Row 44.
-#[tokio::test]
-async fn passive_requests_neither_wake_nor_keep_awake() {
-    let site = Site::with_route(|route| {
-        let mut passive = PassiveRule::none();
-        passive.user_agents = vec!["kuma".into()];
-        passive.paths = vec!["/metrics".parse().unwrap()];
-        route.passive = passive;
-    })
-    .await;
-    let monitor = [("user-agent", "Uptime-Kuma/1.23")];
-    site.get_with("/", &monitor).await.is_problem(503, "asleep");
-    site.get("/metrics").await.is_problem(503, "asleep");
-    assert_eq!(site.starts(), 0);
-    assert_eq!(site.workload.snapshot().phase, PhaseName::Asleep);
-
-    site.wake().await;
-    assert_eq!(site.get_with("/", &monitor).await.status, 200);
-}
-
 #[tokio::test]
 async fn an_engine_out_of_reach_is_503_with_retry_after() {
     let site = Site::with_route(|route| route.hold = Duration::from_millis(500)).await;
@@ -190,7 +169,10 @@ async fn nor_is_the_right_that_a_sleep_lacks() {
     let site = Site::ready().await;
     let forbidden = ErrorKind::Forbidden { privilege: Some("VM.PowerMgmt".to_owned()), path: None };
     site.container.always(Action::Stop, Step::refuse(forbidden));
-    site.workload.sleep_now(Deadline::after(Duration::from_millis(10))).await.unwrap_err();
+    site.workload
+        .sleep_now(Deadline::after(Duration::from_millis(10)), drowse_watcher::Force::No)
+        .await
+        .unwrap_err();
     soon(site.workload.watch().wait_for(|now| now.reason.contains("VM.PowerMgmt"))).await.unwrap();
     let state = site.get("/.well-known/drowse/ready").await;
     assert!(state.body.contains("\"ready\":true"), "{state:?}");

@@ -17,6 +17,7 @@ async fn what_proxies_say_is_said_by_the_gateway_alone() {
         ("x-real-ip", "6.6.6.6"),
         ("forwarded", "for=6.6.6.6"),
         ("drowse-probe", "1"),
+        ("drowse_veto", "1"),
     ];
     assert_eq!(site.get_with("/", &forged[..7]).await.status, 200);
     let (_, headers) = site.application.last_seen();
@@ -32,6 +33,7 @@ async fn what_proxies_say_is_said_by_the_gateway_alone() {
     let before = site.application.requests();
     assert_eq!(site.get_with("/", &forged[7..]).await.status, 200);
     assert_eq!(site.application.requests(), before + 1, "it was not taken for a probe");
+    assert!(!site.application.last_seen().1.contains_key("drowse_veto"));
 }
 
 #[tokio::test]

@@ -63,9 +63,14 @@ async fn connections_belong_to_one_run() {
     let stranger = std::mem::replace(&mut site.application, Application::start());
     let served_by_stranger = stranger.requests();
     let port = site.application.address.port();
-    soon(site.workload.sleep_now(drowse_provider::Deadline::after(client::PATIENCE)))
-        .await
-        .unwrap();
+    soon(
+        site.workload.sleep_now(
+            drowse_provider::Deadline::after(client::PATIENCE),
+            drowse_watcher::Force::No,
+        ),
+    )
+    .await
+    .unwrap();
     site.container.set_details(|details| details.exposed = vec![Port::tcp(port)]);
 
     assert_eq!(soon(send(&mut connection, request("/", &[]))).await.status, 200);

@@ -1,0 +1,168 @@
+//! Bytes in both directions between two sides.
+
+use std::{
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep},
+};
+
+use crate::in_flight::Place;
+
+/// How much is read at a time. On the stack: a tunnel in which nothing is stuck has no buffer.
+const CHUNK: usize = 16 * 1024;
+
+/// How long the other direction may go on after the first has ended: a peer that is gone must not
+/// keep the workload awake.
+const LINGER: Duration = Duration::from_secs(10);
+
+/// One end of a tunnel.
+pub(super) trait Side: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Side for T {}
+
+/// Two sides, and what is between them.
+pub(super) struct Pump<'a, C, U> {
+    client: C,
+    upstream: U,
+    up: Way,
+    down: Way,
+    /// Which way is looked at first: each in turn, so that a torrent in one does not drown the other.
+    is_up_first: bool,
+    /// Runs when one way has ended.
+    linger: Option<Pin<Box<Sleep>>>,
+    moved: u64,
+    place: &'a Place,
+}
+
+/// What is on its way from one side to the other.
+#[derive(Default)]
+struct Way {
+    /// What was read and could not be written yet.
+    stuck: Vec<u8>,
+    /// How much of that was written.
+    written: usize,
+    is_unflushed: bool,
+    /// Whether the end was read.
+    has_ended: bool,
+    /// Whether the end was passed on.
+    is_over: bool,
+}
+
+impl<'a, C: Side, U: Side> Pump<'a, C, U> {
+    /// Bytes are counted at `place`.
+    pub(super) fn new(client: C, upstream: U, place: &'a Place) -> Self {
+        Self {
+            client,
+            upstream,
+            up: Way::default(),
+            down: Way::default(),
+            is_up_first: true,
+            linger: None,
+            moved: 0,
+            place,
+        }
+    }
+
+    /// How many bytes were read or written so far.
+    pub(super) fn moved(&self) -> u64 {
+        self.moved
+    }
+
+    /// Passes on what there is. Ready when both ways have ended, when one has and the other goes on for
+    /// too long, or at an error.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_up_first = !self.is_up_first;
+        for is_up in [self.is_up_first, !self.is_up_first] {
+            let Self { client, upstream, up, down, moved, place, .. } = self;
+            let polled = if is_up {
+                up.poll(context, client, upstream, moved, place)
+            } else {
+                down.poll(context, upstream, client, moved, place)
+            };
+            if let Poll::Ready(Err(error)) = polled {
+                return Poll::Ready(Err(error));
+            }
+        }
+        if self.up.is_over && self.down.is_over {
+            return Poll::Ready(Ok(()));
+        }
+        if self.up.is_over || self.down.is_over {
+            let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+            ready!(linger.as_mut().poll(context));
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Pending
+    }
+}
+
+impl Way {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut impl Side,
+        to: &mut impl Side,
+        moved: &mut u64,
+        place: &Place,
+    ) -> Poll<io::Result<()>> {
+        if self.is_over {
+            return Poll::Ready(Ok(()));
+        }
+        let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
+        loop {
+            ready!(self.poll_write_stuck(context, to, moved))?;
+            if self.has_ended {
+                ready!(Pin::new(&mut *to).poll_shutdown(context))?;
+                self.is_over = true;
+                return Poll::Ready(Ok(()));
+            }
+            let mut read = ReadBuf::uninit(&mut chunk);
+            if Pin::new(&mut *from).poll_read(context, &mut read)?.is_pending() {
+                if self.is_unflushed {
+                    ready!(Pin::new(&mut *to).poll_flush(context))?;
+                    self.is_unflushed = false;
+                }
+                return Poll::Pending;
+            }
+            let bytes = read.filled();
+            if bytes.is_empty() {
+                self.has_ended = true;
+                continue;
+            }
+            *moved += bytes.len() as u64;
+            place.passed(bytes.len());
+            let written = match Pin::new(&mut *to).poll_write(context, bytes) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => 0,
+            };
+            self.is_unflushed = true;
+            self.stuck.extend_from_slice(bytes.get(written..).unwrap_or_default());
+        }
+    }
+
+    fn poll_write_stuck(
+        &mut self,
+        context: &mut Context<'_>,
+        to: &mut impl Side,
+        moved: &mut u64,
+    ) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.stuck.get(self.written..).filter(|rest| !rest.is_empty()) {
+            let written = ready!(Pin::new(&mut *to).poll_write(context, rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.written += written;
+            *moved += written as u64;
+        }
+        // Its memory is given back, too.
+        self.stuck = Vec::new();
+        self.written = 0;
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,14 +1,21 @@
 //! `check`: what would be managed, without touching any of it.
 
 mod cluster;
+mod needs;
+mod schedule;
 
 use std::collections::BTreeSet;
 
-use drowse_provider::Owner;
-use drowse_watcher::{Policy, SleepMethod};
+use drowse_provider::{Owner, StopOptions};
+use drowse_watcher::{Policy, Role, SleepMethod};
+use jiff::Timestamp;
 use serde::Serialize;
 
-use self::cluster::{Asked, ClusterLine};
+use self::{
+    cluster::{Asked, ClusterLine},
+    needs::{DependentLine, NeedLine},
+    schedule::ScheduleLine,
+};
 use crate::{
     cli::CheckArgs,
     config::{Config, Problem, Severity, Source, show_duration},
@@ -108,6 +115,8 @@ pub(crate) async fn examine(
     for planned in &workloads {
         let (mut line, mut trouble) = Line::of(planned, &inventory, hidden.contains(&planned.name));
         line.ways_past = plan::ways_past(planned, &inventory, &unmanaged);
+        line.needed_by = needs::dependents_of(planned, &workloads);
+        line.asked = planned.gates.words(!line.ways_past.is_empty());
         lines.push(line);
         problems.append(&mut trouble);
     }
@@ -141,16 +150,24 @@ struct Line {
     lock: Option<String>,
     /// Its tags, likewise.
     tags: Vec<String>,
-    /// `file`, `labels` or `tag`.
+    /// `file`, `labels`, `tag`, or `needs` for what nobody enabled: others need it, or it needs others.
     from: &'static str,
     /// The container's state, or `absent`, or `hidden` if the credential may not see it, or
     /// `unreadable` if it is there.
     state: String,
     policy: String,
     idle_seconds: u64,
+    /// When it is kept awake and woken, whoever uses it.
+    schedule: Option<ScheduleLine>,
     routes: Vec<RouteLine>,
+    needs: Vec<NeedLine>,
+    needed_by: Vec<DependentLine>,
+    /// The group whose members are woken together.
+    group: Option<String>,
     /// How it can be reached without its wake and its use being noticed.
     ways_past: Vec<String>,
+    /// What is asked before each sleep, beside who holds it.
+    asked: Vec<String>,
 }
 
 /// Where one of its routes would lead.
@@ -223,6 +240,11 @@ impl Line {
                        `stopped`, and nobody but drowse starts it again";
             problems.push(Problem::warning(why).about(&*about));
         }
+        // A job is never put to sleep.
+        if planned.policy.role != Role::Job {
+            let in_vain = planned.gates.warnings().into_iter();
+            problems.extend(in_vain.map(|why| Problem::warning(why).about(&*about)));
+        }
         let mut routes = Vec::new();
         for route in &planned.routes {
             let choice = front::upstream(planned, route, inventory.get(&planned.engine));
@@ -248,12 +270,18 @@ impl Line {
                 DefinedIn::File => "file",
                 DefinedIn::Labels => "labels",
                 DefinedIn::Tag => "tag",
+                DefinedIn::Needs => needs::NOBODY,
             },
             state,
             policy: describe(&planned.policy),
             idle_seconds: planned.policy.idle.as_secs(),
+            schedule: planned.schedule.as_ref().map(|it| ScheduleLine::of(it, Timestamp::now())),
             routes,
+            needs: needs::needs_of(planned),
+            needed_by: Vec::new(),
+            group: planned.group.clone(),
             ways_past: Vec::new(),
+            asked: Vec::new(),
         };
         (line, problems)
     }
@@ -262,17 +290,32 @@ impl Line {
 /// A policy in words.
 fn describe(policy: &Policy) -> String {
     let sleep = match &policy.sleep {
-        SleepMethod::Stop(options) => {
-            let signal = options.signal.map(|signal| format!(" with {signal}"));
-            let timeout =
-                options.timeout.map(|timeout| format!(" within {}", show_duration(timeout)));
-            format!("stop{}{}", signal.unwrap_or_default(), timeout.unwrap_or_default())
-        }
+        SleepMethod::Stop(options) => stop_in_words(options),
         SleepMethod::Pause => "pause".to_owned(),
         SleepMethod::Kill => "kill".to_owned(),
+        SleepMethod::Never => return "never stopped".to_owned(),
+        SleepMethod::PauseThenStop { after, stop } => {
+            let paused = format!("pause after {}", show_duration(policy.idle));
+            let stopped = stop_in_words(stop);
+            let min_awake = min_awake_in_words(policy);
+            return format!("{paused}, {stopped} after {} more{min_awake}", show_duration(*after));
+        }
         other => format!("{other:?}"),
     };
-    format!("{sleep} after {}", show_duration(policy.idle))
+    format!("{sleep} after {}{}", show_duration(policy.idle), min_awake_in_words(policy))
+}
+
+fn stop_in_words(options: &StopOptions) -> String {
+    let signal = options.signal.map(|signal| format!(" with {signal}"));
+    let timeout = options.timeout.map(|timeout| format!(" within {}", show_duration(timeout)));
+    format!("stop{}{}", signal.unwrap_or_default(), timeout.unwrap_or_default())
+}
+
+fn min_awake_in_words(policy: &Policy) -> String {
+    if policy.min_awake.is_zero() {
+        return String::new();
+    }
+    format!(", {} after a wake at the earliest", show_duration(policy.min_awake))
 }
 
 impl Report {
@@ -325,19 +368,43 @@ impl Report {
             text.push_str("\n\n");
             text.push_str(&table(["WORKLOAD", "ROUTE", "LEADS TO", "WHY"], routes));
         }
-        let ways_past = self
-            .workloads
-            .iter()
-            .flat_map(|line| line.ways_past.iter().map(|way| [line.workload.clone(), way.clone()]));
-        let ways_past: Vec<_> = ways_past.collect();
+        let needs = needs::render(&self.workloads);
+        if !needs.is_empty() {
+            text.push_str("\n\n");
+            text.push_str(&needs);
+        }
+        let schedules = schedule::render(
+            self.workloads
+                .iter()
+                .filter_map(|line| Some((&*line.workload, line.schedule.as_ref()?))),
+        );
+        if !schedules.is_empty() {
+            text.push_str("\n\n");
+            text.push_str(&schedules);
+        }
+        let ways_past = self.of_each(|line| &line.ways_past);
         if !ways_past.is_empty() {
             text.push_str("\n\n");
             text.push_str(&table(
-                ["WORKLOAD", "PAST THE GATEWAY, NEITHER WOKEN NOR COUNTED"],
+                ["WORKLOAD", "PAST THE GATEWAY, WHERE NOTHING IS WOKEN"],
                 ways_past,
             ));
         }
+        let asked = self.of_each(|line| &line.asked);
+        if !asked.is_empty() {
+            text.push_str("\n\n");
+            text.push_str(&table(["WORKLOAD", "ASKED BEFORE EACH SLEEP"], asked));
+        }
         text
+    }
+
+    /// Rows of what is said of each workload.
+    fn of_each(&self, what: impl Fn(&Line) -> &Vec<String>) -> Vec<[String; 2]> {
+        let rows = self
+            .workloads
+            .iter()
+            .flat_map(|line| what(line).iter().map(|it| [line.workload.clone(), it.clone()]));
+        rows.collect()
     }
 }
 

@@ -48,10 +48,19 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Lists the workloads of the running drowse.
     List(ListArgs),
+    /// Says of a workload what keeps it awake or asleep, what must happen next, and what happened.
+    Why(WhyArgs),
+    /// Shows what fell asleep and was woken, when and why; with `--follow`, as it happens.
+    Events(EventsArgs),
     /// Wakes a workload, or all of them, and waits until it is ready.
     Wake(WakeArgs),
     /// Puts a workload to sleep now, if nobody uses it.
     Sleep(SleepArgs),
+    /// Keeps a workload awake, or asleep, for a time or until it is released: over restarts of drowse, and
+    /// whatever its container is.
+    Hold(HoldArgs),
+    /// Releases a workload that is held.
+    Unhold(UnholdArgs),
     /// Wakes all workloads and ends the running drowse, which leaves them awake: the first step of an
     /// uninstall.
     Release(ReleaseArgs),
@@ -75,6 +84,11 @@ pub(crate) struct RunArgs {
     /// else 127.0.0.1:8080]. May be given several times.
     #[arg(long, value_name = "ADDR", value_parser = config::parse_listen)]
     pub(crate) listen: Vec<SocketAddr>,
+    /// The folder of what is kept over restarts: holds, last uses, events. Default:
+    /// `$STATE_DIRECTORY`, else `/var/lib/drowse` for root, and for others `$XDG_STATE_HOME/drowse`,
+    /// else `~/.local/state/drowse`.
+    #[arg(long, value_name = "FOLDER", env = "DROWSE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -99,7 +113,34 @@ pub(crate) struct CheckArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ListArgs {
+    /// All columns, and each cell whole.
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) wide: bool,
     /// For programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WhyArgs {
+    /// The workload's name.
+    pub(crate) name: String,
+    /// For programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct EventsArgs {
+    /// Only of this workload.
+    pub(crate) name: Option<String>,
+    /// How many of those that are past are shown.
+    #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+    pub(crate) last: usize,
+    /// Goes on with what happens from now on, also when drowse is started anew.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    /// For programs: a JSON document on each line.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -124,9 +165,46 @@ pub(crate) struct WakeArgs {
 pub(crate) struct SleepArgs {
     /// The workload's name.
     pub(crate) name: String,
+    /// Even if it is in use, which cuts connections.
+    #[arg(long)]
+    pub(crate) force: bool,
     /// How long to wait for it.
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::parse_duration)]
     pub(crate) timeout: Duration,
+    /// For programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct HoldArgs {
+    /// The workload's name.
+    pub(crate) name: String,
+    /// Asleep, instead of awake: it is put to sleep, nothing wakes it, and requests are refused with the
+    /// reason.
+    #[arg(long)]
+    pub(crate) asleep: bool,
+    /// For how long [default: until `drowse unhold`].
+    #[arg(long = "for", value_name = "DURATION", value_parser = config::parse_duration)]
+    pub(crate) length: Option<Duration>,
+    /// Why, for those who ask: with `--asleep` everybody whose request is refused.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// With `--asleep`: even if it is in use, which cuts connections.
+    #[arg(long, requires = "asleep")]
+    pub(crate) force: bool,
+    /// How long to wait until it is awake, or asleep.
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::parse_duration)]
+    pub(crate) timeout: Duration,
+    /// For programs.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UnholdArgs {
+    /// The workload's name.
+    pub(crate) name: String,
     /// For programs.
     #[arg(long)]
     pub(crate) json: bool,

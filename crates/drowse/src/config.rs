@@ -7,6 +7,7 @@ mod problem;
 mod settings;
 mod suggest;
 mod tree;
+mod usage;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -21,10 +22,14 @@ pub(crate) use file::{PROXMOX_KEYS, from_text};
 pub(crate) use file::{TRUST_ANYONE, load, parse_listen};
 pub(crate) use problem::{Problem, Problems, Severity, Source};
 pub(crate) use settings::{
-    Definition, Given, Origin, ROUTE_KEYS, RouteSettings, Settings, Sleep, WORKLOAD_KEYS, unknown,
+    Definition, Given, Origin, ROUTE_KEYS, Ready, RouteSettings, Settings, Sleep, VETO_COMMAND,
+    WORKLOAD_KEYS, unknown,
 };
 pub(crate) use suggest::did_you_mean;
 pub(crate) use tree::Place;
+pub(crate) use usage::{Limit, Rate, Share};
+
+use crate::schedule::Zone;
 
 /// The name under which processes appear where other workloads have an engine.
 pub(crate) const PROCESS_ENGINE: &str = "processes";
@@ -44,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) engines: Vec<EngineConfig>,
     /// Containers and workloads that nobody may put to sleep, by name.
     pub(crate) never_sleep: Vec<String>,
+    /// By whose clock schedules go that do not say; `None`: nobody does.
+    pub(crate) time_zone: Option<Zone>,
     /// For every workload that does not say otherwise.
     pub(crate) defaults: Settings,
     pub(crate) workloads: Vec<WorkloadConfig>,
@@ -58,6 +65,7 @@ impl Config {
             trusted_proxies: TrustedProxies::none(),
             engines: vec![EngineConfig::default_docker()],
             never_sleep: Vec::new(),
+            time_zone: None,
             defaults: Settings::default(),
             workloads: Vec::new(),
         }

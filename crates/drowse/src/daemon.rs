@@ -15,7 +15,10 @@ use crate::{
     discovery,
     engines::Engines,
     front::{Bound, Front, Listeners},
+    holds::Holds,
     plan::Inventory,
+    schedule,
+    store::{Store, keeper},
     supervisor::Supervisor,
     view::View,
     whereabouts::Whereabouts,
@@ -29,6 +32,7 @@ pub(crate) struct Daemon {
     listeners: Listeners,
     engines: Arc<Engines>,
     view: watch::Receiver<Arc<View>>,
+    holds: Holds,
     /// Kept: where no engine is discovered nobody else would, and the supervisor follows it.
     inventory: Arc<watch::Sender<Inventory>>,
     supervisor: JoinHandle<()>,
@@ -53,6 +57,7 @@ impl Daemon {
         engines: Engines,
         front: Front,
         bound: Bound,
+        store: Store,
     ) -> Self {
         // What is listened on in truth: no container may want the same.
         config.listen = bound.addresses();
@@ -64,7 +69,10 @@ impl Daemon {
             .discovered()
             .map(|configured| (configured.engine.name().to_owned(), configured.unread()));
         let inventory = Arc::new(watch::Sender::new(unread.collect::<Inventory>()));
-        let (supervisor, mut view) = Supervisor::new(config.clone(), engines.clone(), front);
+        let clock = store.clock().clone();
+        let (supervisor, mut view) =
+            Supervisor::new(config.clone(), engines.clone(), front, store.clone());
+        let holds = supervisor.holds();
         let supervisor = tokio::spawn(supervisor.run(inventory.subscribe(), end.clone()));
         let mut followers = JoinSet::new();
         for configured in engines.discovered() {
@@ -74,16 +82,24 @@ impl Daemon {
                 inventory.clone(),
             ));
         }
+        followers.spawn(holds.clone().follow(view.clone(), end.clone()));
+        followers.spawn(schedule::driver::follow(view.clone(), clock, end.clone()));
+        followers.spawn(keeper::keep(store, holds.clone(), view.clone(), end.clone()));
         // The first plan is made without any engine's answer: nothing here waits for the network. If
         // the supervisor panicked, its task says so at the end.
         _ = view.changed().await;
         let listeners = bound.serve();
-        Self { listeners, engines, view, inventory, supervisor, followers, end }
+        Self { listeners, engines, view, holds, inventory, supervisor, followers, end }
     }
 
     /// What is managed.
     pub(crate) fn view(&self) -> watch::Receiver<Arc<View>> {
         self.view.clone()
+    }
+
+    /// What people want of it until they say otherwise.
+    pub(crate) fn holds(&self) -> Holds {
+        self.holds.clone()
     }
 
     /// Ends: accepts nothing new, lets what is in flight go on for the grace period or until `hurry`, then
@@ -101,7 +117,7 @@ impl Daemon {
             if let Err(error) = self.supervisor.await {
                 warn!(error = &error as &(dyn std::error::Error + 'static), "supervisor");
             }
-            // The followers end with their engines.
+            // The followers end with their engines, and the others with us.
             self.engines.close().await;
             while self.followers.join_next().await.is_some() {}
             drop(self.inventory);

@@ -19,6 +19,7 @@ pub(crate) use requests::{Peers, requests};
 
 use crate::{
     cli::DemoArgs,
+    clock::WallClock,
     config::{
         Config, ContainerConfig, Given, Origin, Place, ProcessConfig, RouteSettings, Settings,
         WorkloadConfig,
@@ -29,6 +30,7 @@ use crate::{
     front::{Bound, Front},
     output::say,
     run::DEFAULT_LISTEN,
+    store::Store,
 };
 
 /// The demo's only workload.
@@ -48,7 +50,8 @@ pub(crate) async fn demo(arguments: &DemoArgs, peers: Peers) -> CommandResult {
     let config = configuration(&program, arguments.idle)?;
     let engines = Engines::new(&config)
         .map_err(|mut problems| CommandError::words(Exit::Failure, problems.render(None)))?;
-    let daemon = Daemon::start(config, engines, front, bound).await;
+    let store = Store::in_memory(WallClock::system());
+    let daemon = Daemon::start(config, engines, front, bound, store).await;
 
     say(introduction(address, arguments.idle, note.as_deref()))?;
     if let Some(hint) = docker_hint().await {

@@ -1,5 +1,7 @@
 //! Which containers there are, and what they say: followed for as long as drowse runs.
 
+mod concern;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -15,13 +17,13 @@ use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::Futures
 use tokio::{sync::watch, time::Instant};
 use tracing::{debug, error, info, warn};
 
+use self::concern::{Census, Wanted};
 use crate::{
     config::Problem,
     engines::{Claim, Configured, Rights},
     entrance::{self, Entrance},
-    labels::{self, Dialect},
     output::chain,
-    plan::{Crowds, EngineView, Inventory, UnreadContainer, is_named},
+    plan::{Crowds, EngineView, Inventory, UnreadContainer},
     whereabouts::{Here, NAME_VARIABLE, Whereabouts},
 };
 
@@ -122,12 +124,17 @@ pub(crate) async fn read_once(
     {
         return Ok(EngineView { is_refused: true, trouble: Some(why), ..configured.unread() });
     }
-    let wanted = Wanted { references: configured.wanted.clone(), dialect: dialect.clone() };
+    let wanted = Wanted {
+        references: configured.wanted.clone(),
+        needed: configured.needed.clone(),
+        dialect: dialect.clone(),
+    };
     let list_timeout = if wanted.has_notes() { LIST_TIMEOUT_WITH_NOTES } else { LIST_TIMEOUT };
     let list = engine.list(Deadline::after(list_timeout)).await?;
-    let crowds = crowds(&list, &wanted, whereabouts);
+    let census = Census::of(&wanted, &list);
+    let crowds = crowds(&list, &census, whereabouts);
     let here = whereabouts.seen_by(engine.as_ref(), Deadline::after(READ_TIMEOUT)).await?;
-    let relevant = list.into_iter().filter(|one| wanted.includes(&one.id, &one.name, &one.labels));
+    let relevant = list.into_iter().filter(|one| census.concerns_us(&one.id));
     let reads = relevant.map(|one| async move {
         let read = async {
             let provider = engine.provider(&Reference::Id(one.id.clone()))?;
@@ -159,55 +166,12 @@ pub(crate) async fn read_once(
     Ok(EngineView { here, crowds, machine, containers, unread, ..configured.unread() })
 }
 
-/// What concerns us on an engine.
-struct Wanted {
-    /// What the file names on it.
-    references: Arc<[Reference]>,
-    /// How its containers say that they are to be managed.
-    dialect: Dialect,
-}
-
-impl Wanted {
-    /// Whether this container does.
-    fn includes(&self, id: &str, name: &str, labels: &BTreeMap<String, String>) -> bool {
-        self.dialect.concerns_us(labels) || self.is_in_file(id, name, labels)
-    }
-
-    fn is_in_file(&self, id: &str, name: &str, labels: &BTreeMap<String, String>) -> bool {
-        self.references.iter().any(|reference| is_named(id, name, labels, reference))
-    }
-
-    fn listed(&self, id: &str, name: &str, labels: &BTreeMap<String, String>) -> Listed {
-        Listed { name: name.to_owned(), is_in_file: self.is_in_file(id, name, labels) }
-    }
-
-    /// Whether labels are as they were. Of notes, a list has those of the tagged ones alone.
-    fn are_same(
-        &self,
-        known: &BTreeMap<String, String>,
-        listed: &BTreeMap<String, String>,
-    ) -> bool {
-        if !self.has_notes() || self.dialect.concerns_us(listed) {
-            return known == listed;
-        }
-        let tags = |labels: &BTreeMap<String, String>| -> Vec<String> {
-            labels.keys().filter(|key| !labels::is_ours(key)).cloned().collect()
-        };
-        tags(known) == tags(listed)
-    }
-
-    /// Whether its containers are machines with numbers and notes (Proxmox), which are edited in place.
-    fn has_notes(&self) -> bool {
-        matches!(self.dialect, Dialect::Notes { .. })
-    }
-}
-
 /// Who of a list is on which network, without those that concern us and without ourselves.
-fn crowds(list: &[Summary], wanted: &Wanted, whereabouts: &Whereabouts) -> Crowds {
+fn crowds(list: &[Summary], census: &Census, whereabouts: &Whereabouts) -> Crowds {
     Crowds::of(list.iter().filter(|one| {
         one.status.is_alive()
             && !whereabouts.may_be(&one.id, &one.name)
-            && !wanted.includes(&one.id, &one.name, &one.labels)
+            && !census.concerns_us(&one.id)
     }))
 }
 
@@ -287,6 +251,7 @@ struct Listed {
 struct Follower {
     engine: Arc<dyn Engine>,
     wanted: Wanted,
+    census: Census,
     whereabouts: Arc<Whereabouts>,
     inventory: Arc<watch::Sender<Inventory>>,
     /// What is to be claimed before anything is shown.
@@ -335,12 +300,14 @@ impl Follower {
         whereabouts: Arc<Whereabouts>,
         inventory: Arc<watch::Sender<Inventory>>,
     ) -> Self {
-        let Configured { engine, wanted, dialect, entrances, claim, rights, .. } = configured;
+        let Configured { engine, wanted, needed, dialect, entrances, claim, rights, .. } =
+            configured;
         // In no container there is nothing to ask.
         let must_ask = whereabouts.matters_to(engine.as_ref());
         Self {
             engine,
-            wanted: Wanted { references: wanted, dialect },
+            wanted: Wanted { references: wanted, needed, dialect },
+            census: Census::default(),
             whereabouts,
             inventory,
             claim,
@@ -398,19 +365,14 @@ impl Follower {
             }
         }
         self.is_empty = list.is_empty();
-        let is_unread = |one: &&Summary| {
-            !self.known.contains_key(&one.id)
-                && self.wanted.includes(&one.id, &one.name, &one.labels)
-        };
-        let listed = |one: &Summary| self.wanted.listed(&one.id, &one.name, &one.labels);
-        let unread = list.iter().filter(is_unread).map(|one| (one.id.clone(), listed(one)));
-        self.unread = unread.collect();
+        self.census = Census::of(&self.wanted, &list);
+        self.unread = self.never_read();
         let is_gone =
             |id: &&String| !self.known.contains_key(*id) && !self.unread.contains_key(*id);
         for id in self.failing.keys().filter(is_gone).cloned().collect::<Vec<_>>() {
             self.leaves(&id);
         }
-        self.crowds = Arc::new(crowds(&list, &self.wanted, &self.whereabouts));
+        self.crowds = Arc::new(crowds(&list, &self.census, &self.whereabouts));
         if self.engine.reach() == Reach::Routed
             || list.iter().any(|one| self.is_ours_and_elsewhere(one))
         {
@@ -430,9 +392,7 @@ impl Follower {
                 continue;
             }
             // One that is known may have lost what made it ours.
-            if !self.wanted.includes(&one.id, &one.name, &one.labels)
-                && !self.known.contains_key(&one.id)
-            {
+            if !self.census.concerns_us(&one.id) && !self.known.contains_key(&one.id) {
                 continue;
             }
             let is_as_known = self.known.get(&one.id).is_some_and(|known| {
@@ -464,6 +424,21 @@ impl Follower {
             && matches!(event.action, EventAction::Network | EventAction::Rename(_))
         {
             self.locate_at = Some(Instant::now());
+        }
+        match event.action {
+            EventAction::Destroy => self.census.forget(&actor.id),
+            // An engine that tells no labels in its events is caught up with by its next list.
+            EventAction::Create
+            | EventAction::Start
+            | EventAction::Rename(_)
+            | EventAction::Update
+                if !is_known =>
+            {
+                let Actor { id, name, attributes, .. } = actor;
+                self.census.heard_of(&self.wanted, id, name, attributes);
+                self.read_whom_it_concerns();
+            }
+            _ => {}
         }
         let makes_older = match event.action {
             EventAction::Destroy
@@ -508,18 +483,38 @@ impl Follower {
             {
                 self.to_read.insert(actor.id.clone());
             }
-            // An engine that tells no labels in its events is caught up with by its next list.
+            // Whatever it was before.
             EventAction::Create
             | EventAction::Start
             | EventAction::Rename(_)
             | EventAction::Update
-                if !is_known && self.wanted.includes(&actor.id, &actor.name, &actor.attributes) =>
+                if self.unread.contains_key(&actor.id) =>
             {
-                let listed = self.wanted.listed(&actor.id, &actor.name, &actor.attributes);
-                self.unread.insert(actor.id.clone(), listed);
                 self.to_read.insert(actor.id.clone());
             }
             _ => {}
+        }
+    }
+
+    /// What concerns us and was never read.
+    fn never_read(&self) -> BTreeMap<String, Listed> {
+        let concerned = self.census.concerned();
+        concerned
+            .filter(|(id, ..)| !self.known.contains_key(*id))
+            .map(|(id, name, is_in_file)| {
+                (id.clone(), Listed { name: name.to_owned(), is_in_file })
+            })
+            .collect()
+    }
+
+    /// Reads those that concern us only now, for the sake of one that came or changed.
+    fn read_whom_it_concerns(&mut self) {
+        for (id, listed) in self.never_read() {
+            // Of one that gave its name to a successor it is seen later what becomes of it.
+            if !self.unread.contains_key(&id) && !self.put_aside.contains_key(&id) {
+                self.unread.insert(id.clone(), listed);
+                self.to_read.insert(id);
+            }
         }
     }
 
@@ -743,9 +738,14 @@ impl Follower {
                     self.to_read.extend(siblings.map(|(other, _)| other.clone()));
                 }
                 self.unread.remove(&id);
+                self.census.learn(&self.wanted, &details);
                 self.known.insert(id, Arc::new(details));
+                self.read_whom_it_concerns();
             }
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound) => self.leaves(&id),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound) => {
+                self.census.forget(&id);
+                self.leaves(&id);
+            }
             Err(error) => self.cannot_read(id, &error),
         }
     }

@@ -53,6 +53,8 @@ pub(crate) struct Configured {
     pub(crate) standpoint: Standpoint,
     /// What the file's workloads name on it.
     pub(crate) wanted: Arc<[Reference]>,
+    /// What these need, by names: containers of it, perhaps.
+    pub(crate) needed: Arc<[String]>,
     /// Its cluster, if it is one, to be claimed before anything of it is managed.
     pub(crate) claim: Option<Claim>,
     /// What drowse may do on that cluster.
@@ -82,6 +84,7 @@ impl Configured {
             slots: OrderSlots::default(),
             standpoint: Vantage::Host.into(),
             wanted: wanted.into(),
+            needed: [].into(),
             claim: None,
             rights: None,
         }
@@ -245,12 +248,15 @@ fn configured(config: &EngineConfig, all: &Config, claims: &Claims) -> Result<Co
         EngineKind::Docker(docker) => docker::make(&config.name, docker)?,
         EngineKind::Proxmox(proxmox) => proxmox::make(&config.name, proxmox)?,
     };
-    let wanted = all.workloads.iter().filter_map(|workload| match &workload.container {
-        ContainerConfig::OnEngine { engine, reference } if *engine == config.name => {
-            Some(reference.clone())
+    let (mut wanted, mut needed) = (Vec::new(), Vec::new());
+    for workload in &all.workloads {
+        if let ContainerConfig::OnEngine { engine, reference } = &workload.container
+            && *engine == config.name
+        {
+            wanted.push(reference.clone());
+            needed.extend(workload.settings.needs.iter().flat_map(|needs| needs.value.clone()));
         }
-        _ => None,
-    });
+    }
     Ok(Configured {
         entrances: urls.iter().filter_map(|url| Entrance::of(&config.name, url)).collect(),
         endpoints,
@@ -258,7 +264,8 @@ fn configured(config: &EngineConfig, all: &Config, claims: &Claims) -> Result<Co
         dialect,
         slots: OrderSlots::default(),
         standpoint: Vantage::Host.into(),
-        wanted: wanted.collect(),
+        wanted: wanted.into(),
+        needed: needed.into(),
         claim: cluster.as_ref().map(|(cluster, _)| claims.about(&config.name, cluster)),
         rights: cluster.map(|(_, rights)| rights),
     })

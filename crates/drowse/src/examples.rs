@@ -135,6 +135,8 @@ fn drowse_has_what_it_needs_and_no_more() {
         assert_eq!(names(&drowse["cap_drop"]), ["ALL"]);
         assert!(drowse.get("user").is_none() && drowse.get("privileged").is_none());
         assert_eq!(names(&drowse["group_add"]).len(), 1, "the socket's group");
+        assert!(names(&drowse["volumes"]).contains(&"drowse-data:/data"), "{}", stack.name);
+        assert!(names(&stack.compose["volumes"]).contains(&"drowse-data"), "{}", stack.name);
         let socket = "/var/run/docker.sock:/var/run/docker.sock";
         assert!(names(&drowse["volumes"]).contains(&socket), "{}", stack.name);
         assert_eq!(

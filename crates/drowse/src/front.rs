@@ -9,11 +9,11 @@ use std::{
 
 use anyhow::anyhow;
 use drowse_gateway::{
-    Chooser, Drained, Gateway, GatewayOptions, HostPattern, HttpReadiness, Route, RouteSpec,
-    RouteTable, Standpoint, upstream,
+    Chooser, Drained, Gateway, GatewayOptions, HostPattern, HttpReadiness, InFlight, Route,
+    RouteSpec, RouteTable, Standpoint, upstream,
 };
 use drowse_provider::Engine;
-use drowse_watcher::{Readiness, ReadyWhenRunning, Workload};
+use drowse_watcher::{Readiness, ReadyWhenHealthy, ReadyWhenRunning, Workload};
 use tokio::{
     net::{TcpListener, TcpSocket},
     sync::watch,
@@ -26,7 +26,7 @@ use tracing::error;
 use crate::{
     config::Config,
     exit::{CommandError, Exit},
-    plan::{EngineView, Planned, PlannedContainer, PlannedRoute, upstream_policy},
+    plan::{EngineView, Planned, PlannedContainer, PlannedRoute, ReadyWhen, upstream_policy},
     view::Entry,
 };
 
@@ -80,6 +80,11 @@ impl Front {
     /// The peers that have sent forwarding headers.
     pub(crate) fn forwarders(&self) -> watch::Receiver<BTreeMap<IpAddr, Instant>> {
         self.0.forwarders()
+    }
+
+    /// The requests of a workload that are on their way.
+    pub(crate) fn in_flight(&self, workload: &str) -> Vec<InFlight> {
+        self.0.in_flight(workload)
     }
 
     /// What a request for this host would be for.
@@ -183,7 +188,11 @@ pub(crate) fn readiness(
     engine: &Arc<dyn Engine>,
     standpoint: &Standpoint,
 ) -> Arc<dyn Readiness> {
-    let Some(probe) = planned.probe() else { return Arc::new(ReadyWhenRunning) };
+    let probe = match planned.ready_when() {
+        ReadyWhen::Running => return Arc::new(ReadyWhenRunning),
+        ReadyWhen::Healthy => return Arc::new(ReadyWhenHealthy),
+        ReadyWhen::Answering(probe) => probe,
+    };
     let policy = upstream_policy(probe.port, probe.address, probe.network);
     let chooser = Chooser::new(engine.clone(), standpoint.clone(), policy);
     let readiness = HttpReadiness::new(chooser).with_path(probe.path.as_str());
@@ -207,6 +216,7 @@ pub(crate) fn route(
     let mut spec = RouteSpec::new(name, route.hosts.clone(), workload.clone(), chooser);
     spec.path = route.path.clone();
     spec.passive = route.passive.clone();
+    spec.quiet_after = route.quiet_after;
     Route::new(spec)
 }
 

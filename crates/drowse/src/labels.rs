@@ -32,6 +32,7 @@ const FILE_ONLY: &[&str] = &[
     "never-sleep",
     "shutdown-grace",
     "trusted-proxies",
+    "veto-command",
 ];
 
 /// What a container's labels ask for.
@@ -130,6 +131,25 @@ impl Dialect {
         } else {
             Reading::Wrong { mistakes, rest: labelled }
         }
+    }
+
+    /// What a container says that it needs, whether or not it is to be managed, and whatever is wrong
+    /// with its other labels.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with that label.
+    pub(crate) fn needs(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<Given<Vec<String>>>, String> {
+        let key = "needs";
+        let label = format!("{PREFIX}{key}");
+        let Some(value) = labels.get(&label) else { return Ok(None) };
+        let (mut labelled, mut routes) = (Labelled::default(), BTreeMap::new());
+        self.apply(&mut labelled, &mut routes, &label, key, value.trim())
+            .map_err(|why| format!("{}: {why}", self.names(&label)))?;
+        Ok(labelled.settings.needs)
     }
 
     fn apply<'a>(

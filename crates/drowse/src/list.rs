@@ -10,9 +10,10 @@ use crate::{
     control::client::{self, Order},
     everything,
     exit::CommandResult,
+    listing::{Listing, Row},
     output::{one_line, say, say_json},
     state::StateFolder,
-    view::{Listing, Row},
+    wall::roughly,
 };
 
 pub(crate) async fn list(state: &StateFolder, arguments: &ListArgs) -> CommandResult {
@@ -20,7 +21,7 @@ pub(crate) async fn list(state: &StateFolder, arguments: &ListArgs) -> CommandRe
     if arguments.json {
         say_json(&listing)?;
     } else {
-        say(render(&listing))?;
+        say(render(&listing, arguments.wide))?;
     }
     Ok(())
 }
@@ -34,7 +35,8 @@ pub(crate) async fn wake(state: &StateFolder, arguments: &WakeArgs) -> CommandRe
 }
 
 pub(crate) async fn sleep(state: &StateFolder, arguments: &SleepArgs) -> CommandResult {
-    order(state, Order::Sleep, &arguments.name, arguments.timeout, arguments.json).await
+    let sleep = Order::Sleep { force: arguments.force };
+    order(state, sleep, &arguments.name, arguments.timeout, arguments.json).await
 }
 
 async fn order(
@@ -81,19 +83,18 @@ pub(crate) fn flexible_table(
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-fn render(listing: &Listing) -> String {
-    // Nodes and numbers are for those who have a cluster.
-    let has_cluster = listing.workloads.iter().any(|row| row.vmid.is_some());
-    let in_cluster: &[&str] = if has_cluster { &["VMID", "NODE"] } else { &[] };
-    let header = [
-        &["WORKLOAD", "STATE", "SINCE", "ENGINE", "CONTAINER"],
-        in_cluster,
-        &["ROUTES", "LEASES", "WHY"],
-    ];
+/// What fits into a terminal that nobody has made wider.
+const WIDTH: usize = 100;
+/// However long the names are, so much is said of why.
+const LEAST_WHY: usize = 24;
+
+fn render(listing: &Listing, is_wide: bool) -> String {
     let mut text = if listing.workloads.is_empty() {
         "nothing is managed".to_owned()
+    } else if is_wide {
+        wide(&listing.workloads)
     } else {
-        flexible_table(header.concat(), listing.workloads.iter().map(|row| cells(row, has_cluster)))
+        narrow(&listing.workloads)
     };
     for problem in &listing.problems {
         for part in ["\n", &problem.severity, ": ", &problem.message] {
@@ -103,52 +104,117 @@ fn render(listing: &Listing) -> String {
     text
 }
 
-fn cells(row: &Row, has_cluster: bool) -> Vec<String> {
-    let state = match &row.lock {
+/// What matters of each at a glance. The last column, and it alone, is cut to fit.
+fn narrow(rows: &[Row]) -> String {
+    // Nodes are for those who have a cluster.
+    let has_cluster = rows.iter().any(|row| row.vmid.is_some());
+    let node: &[&str] = if has_cluster { &["NODE"] } else { &[] };
+    let header = [&["WORKLOAD", "STATE", "SINCE"], node, &["LEASES", "SLEEPS", "WHY"]].concat();
+    let mut cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let node = has_cluster.then(|| or_dash(row.node.clone()));
+            [row.workload.clone(), state(row), since(row)]
+                .into_iter()
+                .chain(node)
+                .chain([leases(row), sleeps(row), one_line(&row.why)])
+                .collect()
+        })
+        .collect();
+    let before_why = header.len() - 1;
+    let taken: usize = (0..before_why)
+        .map(|column| {
+            let widest = cells.iter().map(|row| row[column].chars().count()).max();
+            widest.unwrap_or_default().max(header[column].len()) + 2
+        })
+        .sum();
+    let room = WIDTH.saturating_sub(taken).max(LEAST_WHY);
+    for row in &mut cells {
+        if let Some((end, _)) = row[before_why].char_indices().nth(room) {
+            let last = row[before_why][..end].char_indices().next_back().map_or(0, |(at, _)| at);
+            row[before_why].truncate(last);
+            row[before_why].push('…');
+        }
+    }
+    flexible_table(header, cells)
+}
+
+/// All that there is to say.
+fn wide(rows: &[Row]) -> String {
+    let has_cluster = rows.iter().any(|row| row.vmid.is_some());
+    let in_its_cluster: &[&str] = if has_cluster { &["VMID", "NODE"] } else { &[] };
+    let header = [
+        &["WORKLOAD", "STATE", "SINCE", "ENGINE", "CONTAINER"],
+        in_its_cluster,
+        &["ROUTES", "NEEDS", "NEEDED BY", "LEASES", "SLEEPS", "WHY"],
+    ];
+    let cells = |row: &Row| {
+        let mut cells = vec![
+            row.workload.clone(),
+            state(row),
+            since(row),
+            row.engine.clone(),
+            row.container.clone(),
+        ];
+        if has_cluster {
+            cells.extend(in_cluster(row.vmid, row.node.as_deref()));
+        }
+        let needs: Vec<_> = row.needs.iter().map(|need| need.workload.clone()).collect();
+        cells.extend([&row.routes, &needs, &row.dependents].map(|names| listed(names)));
+        cells.extend([leases(row), sleeps(row), row.why.clone()]);
+        cells
+    };
+    flexible_table(header.concat(), rows.iter().map(cells))
+}
+
+/// The state, with what is in the way of its changing.
+pub(crate) fn state(row: &Row) -> String {
+    match &row.lock {
         _ if row.engine_lost => format!("{} (engine lost)", row.state),
         _ if row.forbidden => format!("{} (not permitted)", row.state),
         Some(lock) => format!("{} (locked by {lock})", row.state),
         None => row.state.clone(),
-    };
-    let leases = match row.waiting {
+    }
+}
+
+fn since(row: &Row) -> String {
+    or_dash(row.since_seconds.map(|seconds| roughly(Duration::from_secs(seconds))))
+}
+
+fn leases(row: &Row) -> String {
+    match row.waiting {
         0 => row.leases.to_string(),
         waiting => format!("{} (+{waiting} waiting)", row.leases),
-    };
-    let routes = if row.routes.is_empty() { "-".to_owned() } else { row.routes.join(", ") };
-    let mut cells = vec![
-        row.workload.clone(),
-        state,
-        row.since_seconds.map_or_else(|| "-".to_owned(), for_people),
-        row.engine.clone(),
-        row.container.clone(),
-    ];
-    if has_cluster {
-        cells.extend(in_cluster(row.vmid, row.node.as_deref()));
     }
-    cells.extend([routes, leases, row.why.clone()]);
-    cells
+}
+
+/// When it is put to sleep, as far as that is known.
+fn sleeps(row: &Row) -> String {
+    match row.next_sleep_seconds {
+        _ if row.held_asleep.is_some() => "held".to_owned(),
+        Some(seconds) => format!("in {}", roughly(Duration::from_secs(seconds))),
+        None if row.sleeps_by == "never" => "never".to_owned(),
+        None => "-".to_owned(),
+    }
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "-".to_owned() } else { names.join(", ") }
+}
+
+fn or_dash(cell: Option<String>) -> String {
+    cell.unwrap_or_else(|| "-".to_owned())
 }
 
 /// The cells that tell where in its cluster a container is.
 pub(crate) fn in_cluster(vmid: Option<u32>, node: Option<&str>) -> [String; 2] {
-    let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
     [or_dash(vmid.map(|vmid| vmid.to_string())), or_dash(node.map(str::to_owned))]
-}
-
-/// A time in its largest unit.
-fn for_people(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3_600 => format!("{}m", seconds / 60),
-        3_600..172_800 => format!("{}h", seconds / 3_600),
-        _ => format!("{}d", seconds / 86_400),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::ProblemRow;
+    use crate::listing::{NeedRow, ProblemRow};
 
     fn row(workload: &str) -> Row {
         Row {
@@ -158,41 +224,94 @@ mod tests {
             since_seconds: Some(7_300),
             engine: "docker".to_owned(),
             container: format!("{workload}-1"),
-            vmid: None,
-            node: None,
-            lock: None,
-            routes: Vec::new(),
-            leases: 0,
-            waiting: 0,
-            why: "idle for 15m".to_owned(),
-            engine_lost: false,
-            forbidden: false,
+            why: "idle: stopped".to_owned(),
+            reason: "idle: stopped".to_owned(),
+            sleeps_by: "stop".to_owned(),
+            ..Row::default()
         }
     }
 
-    #[test]
-    fn a_listing_for_people() {
-        let mut busy = row("wiki");
-        busy.state = "ready".to_owned();
-        busy.routes = vec!["wiki.example.com".to_owned(), "example.com/wiki".to_owned()];
-        busy.leases = 2;
-        busy.waiting = 3;
-        busy.since_seconds = Some(59);
-        busy.why = "in use by request (2)".to_owned();
-        busy.engine_lost = true;
+    /// Of each kind one.
+    fn listing() -> Listing {
+        let db = Row {
+            state: "ready".to_owned(),
+            since_seconds: Some(59),
+            leases: 1,
+            why: "in use by dependent wiki (1)".to_owned(),
+            dependents: vec!["wiki".to_owned()],
+            sleeps_by: "never".to_owned(),
+            ..row("db")
+        };
+        let wiki = Row {
+            state: "starting".to_owned(),
+            since_seconds: Some(2),
+            routes: vec!["wiki.example.com".to_owned(), "example.com/wiki".to_owned()],
+            waiting: 3,
+            why: "waiting for db".to_owned(),
+            needs: vec![NeedRow {
+                workload: "db".to_owned(),
+                condition: "ready".to_owned(),
+                is_met: true,
+                why_not: None,
+            }],
+            ..row("wiki")
+        };
+        let photos = Row {
+            state: "ready".to_owned(),
+            since_seconds: Some(840),
+            routes: vec!["photos.example.com".to_owned()],
+            next_sleep_seconds: Some(61),
+            why: "woken".to_owned(),
+            engine_lost: true,
+            ..row("photos")
+        };
+        let cloud = Row {
+            held_asleep: Some("restore".to_owned()),
+            why: "held asleep: the restore of last night's backup, which takes until noon; ask Ana"
+                .to_owned(),
+            ..row("cloud")
+        };
         let problem =
             ProblemRow { severity: "error".to_owned(), message: "container `x`: no".to_owned() };
-        let listing = Listing { workloads: vec![row("db"), busy], problems: vec![problem] };
-        insta::assert_snapshot!(render(&listing), @r"
-        WORKLOAD  STATE                SINCE  ENGINE  CONTAINER  ROUTES                              LEASES          WHY
-        db        asleep               2h     docker  db-1       -                                   0               idle for 15m
-        wiki      ready (engine lost)  59s    docker  wiki-1     wiki.example.com, example.com/wiki  2 (+3 waiting)  in use by request (2)
+        Listing { workloads: vec![cloud, db, photos, wiki], problems: vec![problem] }
+    }
+
+    #[test]
+    fn a_listing_for_people_fits_their_terminal() {
+        let shown = render(&listing(), false);
+        insta::assert_snapshot!(shown, @r"
+        WORKLOAD  STATE                SINCE  LEASES          SLEEPS  WHY
+        cloud     asleep               2h     0               held    held asleep: the restore of last nigh…
+        db        ready                59s    1               never   in use by dependent wiki (1)
+        photos    ready (engine lost)  14m    0               in 1m   woken
+        wiki      starting             2s     0 (+3 waiting)  -       waiting for db
         error: container `x`: no
         ");
+        assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
         insta::assert_snapshot!(
-            render(&Listing { workloads: Vec::new(), problems: Vec::new() }),
+            render(&Listing { workloads: Vec::new(), problems: Vec::new() }, false),
             @"nothing is managed"
         );
+    }
+
+    #[test]
+    fn who_has_room_is_told_more() {
+        insta::assert_snapshot!(render(&listing(), true), @r"
+        WORKLOAD  STATE                SINCE  ENGINE  CONTAINER  ROUTES                              NEEDS  NEEDED BY  LEASES          SLEEPS  WHY
+        cloud     asleep               2h     docker  cloud-1    -                                   -      -          0               held    held asleep: the restore of last night's backup, which takes until noon; ask Ana
+        db        ready                59s    docker  db-1       -                                   -      wiki       1               never   in use by dependent wiki (1)
+        photos    ready (engine lost)  14m    docker  photos-1   photos.example.com                  -      -          0               in 1m   woken
+        wiki      starting             2s     docker  wiki-1     wiki.example.com, example.com/wiki  db     -          0 (+3 waiting)  -       waiting for db
+        error: container `x`: no
+        ");
+    }
+
+    #[test]
+    fn names_that_leave_no_room_leave_some_for_the_reason() {
+        let long = Row { workload: "w".repeat(90), ..row("x") };
+        let why = "the process ended while it was starting, with exit code 1".to_owned();
+        let listing = Listing { workloads: vec![Row { why, ..long }], problems: Vec::new() };
+        assert!(render(&listing, false).ends_with("  the process ended while…"));
     }
 
     #[test]
@@ -205,11 +324,17 @@ mod tests {
         (mail.vmid, mail.forbidden) = (Some(202), true);
         mail.why = "not permitted: `VM.Audit` is needed on `/vms/202`".to_owned();
         let listing = Listing { workloads: vec![row("db"), mail, wiki], problems: Vec::new() };
-        insta::assert_snapshot!(render(&listing), @r"
-        WORKLOAD  STATE                      SINCE  ENGINE  CONTAINER  VMID  NODE  ROUTES  LEASES  WHY
-        db        asleep                     2h     docker  db-1       -     -     -       0       idle for 15m
-        mail      asleep (not permitted)     2h     docker  mail-1     202   -     -       0       not permitted: `VM.Audit` is needed on `/vms/202`
-        wiki      asleep (locked by backup)  2h     docker  wiki-1     201   pve1  -       0       idle for 15m
+        insta::assert_snapshot!(render(&listing, false), @r"
+        WORKLOAD  STATE                      SINCE  NODE  LEASES  SLEEPS  WHY
+        db        asleep                     2h     -     0       -       idle: stopped
+        mail      asleep (not permitted)     2h     -     0       -       not permitted: `VM.Audit` is need…
+        wiki      asleep (locked by backup)  2h     pve1  0       -       idle: stopped
+        ");
+        insta::assert_snapshot!(render(&listing, true), @r"
+        WORKLOAD  STATE                      SINCE  ENGINE  CONTAINER  VMID  NODE  ROUTES  NEEDS  NEEDED BY  LEASES  SLEEPS  WHY
+        db        asleep                     2h     docker  db-1       -     -     -       -      -          0       -       idle: stopped
+        mail      asleep (not permitted)     2h     docker  mail-1     202   -     -       -      -          0       -       not permitted: `VM.Audit` is needed on `/vms/202`
+        wiki      asleep (locked by backup)  2h     docker  wiki-1     201   pve1  -       -      -          0       -       idle: stopped
         ");
     }
 
@@ -230,9 +355,25 @@ mod tests {
           "routes": [],
           "leases": 0,
           "waiting": 0,
-          "why": "idle for 15m",
+          "why": "idle: stopped",
           "engine_lost": false,
-          "forbidden": false
+          "forbidden": false,
+          "reason": "idle: stopped",
+          "last_error": null,
+          "last_wake_ms": null,
+          "sleeps_by": "stop",
+          "next_sleep": null,
+          "next_sleep_seconds": null,
+          "vetoed_by": null,
+          "blocked_until": null,
+          "held_asleep": null,
+          "hold": null,
+          "schedule": null,
+          "needs": [],
+          "waiting_for": [],
+          "dependents": [],
+          "group": null,
+          "implicit": false
         }
         "#);
     }

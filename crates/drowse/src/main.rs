@@ -3,34 +3,46 @@
 
 mod check;
 mod cli;
+mod clock;
 mod complaints;
 mod config;
 mod control;
+mod cycles;
 mod daemon;
 mod demo;
 mod demo_app;
 mod discovery;
 mod engines;
 mod entrance;
+mod events;
 mod everything;
 #[cfg(test)]
 mod examples;
 mod exit;
+mod folder;
 mod front;
+mod gates;
 #[cfg(test)]
 mod guide;
+mod hold;
+mod holds;
 mod labels;
 mod limits;
 mod list;
+mod listing;
 mod logging;
 mod memory;
 mod output;
 mod plan;
 mod run;
+mod schedule;
 mod state;
+mod store;
 mod supervisor;
 mod view;
+mod wall;
 mod whereabouts;
+mod why;
 
 use std::process::ExitCode;
 
@@ -83,8 +95,12 @@ fn dispatch(cli: Cli) -> CommandResult {
             Command::Demo(arguments) => demo::demo(&arguments, peers).await,
             Command::Check(arguments) => check::check(&arguments).await,
             Command::List(arguments) => list::list(&state, &arguments).await,
+            Command::Why(arguments) => why::why(&state, &arguments).await,
+            Command::Events(arguments) => events::events(&state, &arguments).await,
             Command::Wake(arguments) => list::wake(&state, &arguments).await,
             Command::Sleep(arguments) => list::sleep(&state, &arguments).await,
+            Command::Hold(arguments) => hold::hold(&state, &arguments).await,
+            Command::Unhold(arguments) => hold::unhold(&state, &arguments).await,
             Command::Release(arguments) => everything::release(&state, &arguments).await,
             Command::Completions { shell } => {
                 let mut script = Vec::new();

@@ -3,6 +3,7 @@
 use std::{
     error::Error,
     io::{self, Write as _},
+    ops::ControlFlow,
 };
 
 use anyhow::Context as _;
@@ -49,10 +50,16 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// Writes a text and a line's end. A reader who has gone away (`drowse list | head`) is no error.
 pub(crate) fn say(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    say_while_read(text).map(drop)
+}
+
+/// The same, for those who have more to say: breaks if the reader has gone away.
+pub(crate) fn say_while_read(text: impl std::fmt::Display) -> anyhow::Result<ControlFlow<()>> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{}", for_terminals(&text)).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome.context("cannot write to standard output"),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 

@@ -2,6 +2,8 @@
 //! and `run` cannot disagree.
 
 mod claims;
+mod gates;
+mod needs;
 mod past;
 mod policy;
 mod refusals;
@@ -11,6 +13,7 @@ mod services;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use drowse_gateway::{HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, Vantage, upstream};
@@ -22,8 +25,15 @@ use drowse_watcher::Policy;
 
 pub(crate) use claims::Incumbents;
 use claims::{Reserved, in_order, name_is_taken_by, route_is_taken_by, settle};
+use gates::gates;
+pub(crate) use gates::{PlannedGates, UseLimits};
+use needs::Absent;
+pub(crate) use needs::{PlannedNeed, PlannedNeeds};
 pub(crate) use past::{Crowds, unmanaged, ways_past};
-use policy::{may_sleep_under_ha, network, no_high_availability, passive, policy};
+use policy::{
+    may_sleep_under_ha, network, no_high_availability, passive, policy, quiet_after, ready,
+    schedule,
+};
 use refusals::{hosts_our_machine, left_alone, refusals};
 use selves::{leads_to_us, refuse_our_own, refuse_our_port};
 pub(crate) use services::is_named;
@@ -31,11 +41,12 @@ use services::{Bound, Services, lasting_reference, namesakes};
 
 use crate::{
     config::{
-        Config, ContainerConfig, Given, Origin, PROCESS_ENGINE, Problem, ProcessConfig,
+        Config, ContainerConfig, Given, Origin, PROCESS_ENGINE, Problem, ProcessConfig, Ready,
         RouteSettings, Settings, WorkloadConfig,
     },
     entrance::Entrance,
     labels::{self, Dialect, Labelled, Reading},
+    schedule::Schedule,
     whereabouts::Here,
 };
 
@@ -99,7 +110,7 @@ impl EngineView {
     }
 
     /// Whether its containers are known by a number for good, and their names are anybody's.
-    fn is_numbered(&self) -> bool {
+    pub(crate) fn is_numbered(&self) -> bool {
         matches!(self.dialect, Dialect::Notes { .. })
     }
 
@@ -132,11 +143,22 @@ pub(crate) struct Planned {
     pub(crate) engine: String,
     pub(crate) container: PlannedContainer,
     pub(crate) policy: Policy,
+    /// When it is kept awake and woken, whoever uses it.
+    pub(crate) schedule: Option<Schedule>,
+    /// What is asked before each sleep.
+    pub(crate) gates: PlannedGates,
     pub(crate) routes: Vec<PlannedRoute>,
     /// Where the application listens, as far as is known.
     pub(crate) port: Option<u16>,
     /// On which of its networks the container is dialled.
     pub(crate) network: Option<String>,
+    /// When it counts as ready, if that is said.
+    pub(crate) ready: Option<Ready>,
+    /// The group whose members are woken together.
+    pub(crate) group: Option<String>,
+    /// What the key `needs` says of it.
+    pub(crate) needs_said: Option<Given<Vec<String>>>,
+    pub(crate) needs: PlannedNeeds,
     /// The container as it was last read, if it was there.
     pub(crate) details: Option<Arc<Details>>,
     pub(crate) from: DefinedIn,
@@ -156,6 +178,8 @@ pub(crate) enum DefinedIn {
     Labels,
     /// By a tag, and perhaps notes.
     Tag,
+    /// By nobody: others need it, or it needs others.
+    Needs,
 }
 
 /// A route that leads to a workload.
@@ -169,6 +193,19 @@ pub(crate) struct PlannedRoute {
     pub(crate) address: Option<String>,
     /// Which requests neither wake nor keep awake.
     pub(crate) passive: PassiveRule,
+    /// How long an upgraded connection may be quiet and still count.
+    pub(crate) quiet_after: Option<Duration>,
+}
+
+/// How it is found out that a workload serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ReadyWhen {
+    /// It runs.
+    Running,
+    /// Its own health check passes.
+    Healthy,
+    /// It answers.
+    Answering(Probe),
 }
 
 /// What an answer to a probe is asked from.
@@ -182,11 +219,15 @@ pub(crate) struct Probe {
 }
 
 impl Planned {
-    /// How it is found out that it serves: by its first route. What has no route is ready when it
-    /// runs: there is nobody to ask it for anything.
-    pub(crate) fn probe(&self) -> Option<Probe> {
-        let route = self.routes.first()?;
-        Some(Probe {
+    /// How it is found out that it serves: as is said, or by its first route. What has no route is
+    /// ready when it runs: there is nobody to ask it for anything.
+    pub(crate) fn ready_when(&self) -> ReadyWhen {
+        let route = match (self.ready, self.routes.first()) {
+            (Some(Ready::Healthy), _) => return ReadyWhen::Healthy,
+            (Some(Ready::Running), _) | (None, None) => return ReadyWhen::Running,
+            (None, Some(route)) => route,
+        };
+        ReadyWhen::Answering(Probe {
             port: route.port,
             address: route.address.clone(),
             network: self.network.clone(),
@@ -270,8 +311,8 @@ impl Planned {
 pub(crate) fn make(config: &Config, inventory: &Inventory, incumbents: &Incumbents) -> Plan {
     let services = Services::of(inventory);
     let reserved = Reserved::of(config, inventory);
-    let (plan, taken) = (Plan::default(), BTreeMap::new());
-    let mut planner = Planner { config, inventory, services, reserved, plan, taken };
+    let (plan, taken, absent) = (Plan::default(), BTreeMap::new(), Absent::default());
+    let mut planner = Planner { config, inventory, services, reserved, plan, taken, absent };
     let mut managed_by_file: Vec<Bound> = Vec::new();
     for workload in &config.workloads {
         if let Some(bound) = planner.plan_file(workload, &managed_by_file) {
@@ -296,9 +337,12 @@ pub(crate) fn make(config: &Config, inventory: &Inventory, incumbents: &Incumben
             // A clone may have the same name.
             let subject = subject(&planned.engine, &planned.container_name());
             planner.complain(&subject, mistakes);
+            planner.absent.add(planned.name, planned.engine, planned.details);
         }
     }
-    planner.plan
+    let Planner { services, mut plan, absent, .. } = planner;
+    needs::settle(&mut plan, &absent, config, inventory, &services);
+    plan
 }
 
 struct Planner<'a> {
@@ -309,6 +353,7 @@ struct Planner<'a> {
     plan: Plan,
     /// Who has a host and path: the workload's name.
     taken: BTreeMap<(HostPattern, PathPrefix), String>,
+    absent: Absent,
 }
 
 impl Planner<'_> {
@@ -356,6 +401,10 @@ impl Planner<'_> {
         if let Some(why) = alone {
             let subject = format!("workload `{}`", workload.name);
             self.plan.problems.push(Problem::warning(why).about(subject).at(&workload.place));
+            if let Some(details) = details {
+                self.absent.add_needs(&engine, &details, &workload.settings);
+                self.absent.add(workload.name.clone(), engine, Some(details));
+            }
             return bound;
         }
         if let Some(details) = &details
@@ -403,6 +452,11 @@ impl Planner<'_> {
         }
         if mistakes.is_empty() {
             self.take(planned);
+        } else {
+            if let Some(details) = &planned.details {
+                self.absent.add_needs(&planned.engine, details, &workload.settings);
+            }
+            self.absent.add(planned.name, planned.engine, planned.details);
         }
         bound
     }
@@ -431,8 +485,13 @@ impl Planner<'_> {
                 if !details.labels.contains_key("drowse.enable") {
                     let how = view.dialect.how_to_enable();
                     let why = format!("it has labels of drowse and is not managed: {how}");
-                    self.plan.problems.push(Problem::warning(why).about(subject));
+                    self.plan.problems.push(Problem::warning(why).about(&*subject));
                 }
+                // What it says of that counts all the same.
+                self.complain(
+                    &subject,
+                    view.dialect.needs(&details.labels).err().into_iter().collect(),
+                );
                 return None;
             }
             Reading::Wrong { mistakes, .. } => {
@@ -458,6 +517,7 @@ impl Planner<'_> {
         let container = PlannedContainer::OnEngine(reference);
         if let Some(why) = left_alone(self.config, &name, &container, Some(details)) {
             self.plan.problems.push(Problem::warning(why).about(subject));
+            self.absent.add(name, engine.to_owned(), Some(details.clone()));
             return None;
         }
         if let Some(other) = self.plan.workloads.iter().find(|other| other.name == name) {
@@ -481,6 +541,7 @@ impl Planner<'_> {
             return Some(planned);
         }
         self.complain(&subject, mistakes);
+        self.absent.add(planned.name, planned.engine, planned.details);
         None
     }
 
@@ -524,14 +585,21 @@ impl Planner<'_> {
         let Draft { name, engine, container, details, settings, route_settings, port, from } =
             draft;
         let passive = passive(&settings, &self.config.defaults);
+        let quiet_after = quiet_after(&settings, &self.config.defaults);
         let network = network(&settings, &self.config.defaults, details.as_deref());
         if !view.is_numbered() {
             mistakes.extend(no_high_availability(&settings));
         }
         let may_sleep_under_ha = may_sleep_under_ha(&settings, &self.config.defaults);
+        let ready =
+            ready(&settings, &self.config.defaults, capabilities, details.as_deref(), mistakes);
+        let needs_said = settings.needs.clone();
+        let group = settings.group.as_ref().or(self.config.defaults.group.as_ref());
+        let group = group.map(|group| group.value.clone());
+        let schedule = schedule(&settings, self.config, mistakes);
         let policy = policy(
             &name,
-            settings,
+            settings.clone(),
             &self.config.defaults,
             capabilities,
             details.as_deref(),
@@ -555,6 +623,7 @@ impl Planner<'_> {
         for route in route_settings {
             let mut planned = self.route(route, &name, from, only_port.as_ref(), mistakes);
             planned.passive = passive.clone();
+            planned.quiet_after = quiet_after;
             for host in &planned.hosts {
                 if !claimed.insert((host.clone(), planned.path.clone())) {
                     mistakes.push(format!("two of its routes claim `{host}{}`", planned.path));
@@ -582,7 +651,32 @@ impl Planner<'_> {
             .map(|port| port.value)
             .or_else(|| routes.iter().find_map(|route| route.port))
             .or_else(|| only_port.and_then(Result::ok));
-        Planned { name, engine, container, policy, routes, port, network, details, from }
+        let gates = gates(
+            &settings,
+            &self.config.defaults,
+            capabilities,
+            (&routes, port),
+            details.is_some(),
+            mistakes,
+        );
+        let needs = PlannedNeeds::default();
+        Planned {
+            name,
+            engine,
+            container,
+            policy,
+            schedule,
+            gates,
+            routes,
+            port,
+            network,
+            ready,
+            group,
+            needs_said,
+            needs,
+            details,
+            from,
+        }
     }
 
     fn route(
@@ -621,7 +715,8 @@ impl Planner<'_> {
             }
         }
         let address = route.address.map(|address| address.value);
-        PlannedRoute { name: route.name, hosts, path, port, address, passive: PassiveRule::none() }
+        let (passive, quiet_after) = (PassiveRule::none(), None);
+        PlannedRoute { name: route.name, hosts, path, port, address, passive, quiet_after }
     }
 
     fn take(&mut self, planned: Planned) {

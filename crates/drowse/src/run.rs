@@ -6,12 +6,13 @@ use std::{
     path::Path,
 };
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
     cli::RunArgs,
+    clock::WallClock,
     config::{self, Config, Problems, Source},
     control::server::{Control, ControlSocket},
     daemon::{Daemon, EndSignals, Ended, announce_end},
@@ -19,7 +20,9 @@ use crate::{
     exit::{CommandError, CommandResult, Exit},
     front::{self, Front},
     limits, memory,
+    schedule::Zone,
     state::StateFolder,
+    store::{Store, data_folder},
 };
 
 /// Names where the gateway listens if neither the command line nor the file does: for images.
@@ -47,13 +50,27 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
     let grace = config.shutdown_grace;
     let (front, bound) = Front::bind(&listen, front::options(&config))?;
     let addresses = bound.addresses();
-    let daemon = Daemon::start(config, engines, front, bound).await;
+    let folder = data_folder(arguments.data_dir.as_deref());
+    // Never fails but by a panic of ours, which has been told: then nothing is kept.
+    let store = spawn_blocking(move || Store::open(folder.as_ref(), WallClock::system()))
+        .await
+        .unwrap_or_else(|_| Store::in_memory(WallClock::system()));
+    let daemon = Daemon::start(config, engines, front.clone(), bound, store.clone()).await;
     for address in addresses {
         info!(%address, "listening");
     }
     let end_of_control = CancellationToken::new();
     let (released, mut releases) = mpsc::channel(1);
-    let orders = Control { view: daemon.view(), released, grace, end: end_of_control.clone() };
+    let orders = Control {
+        view: daemon.view(),
+        front,
+        holds: daemon.holds(),
+        released,
+        store,
+        followers: Control::places_for_followers(),
+        grace,
+        end: end_of_control.clone(),
+    };
     let control = tokio::spawn(control.serve(orders));
 
     let giving_back = tokio::spawn(memory::give_back_unused());
@@ -107,13 +124,14 @@ fn named_addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
 /// Reads the file, if there is one, and makes handles of its engines; speaks to nobody.
 pub(crate) fn read(file: Option<&Path>) -> Result<(Config, Engines, Option<Source>), CommandError> {
     let usage = |words: String| CommandError::words(Exit::Usage, words);
-    let (config, source) = match file {
+    let (mut config, source) = match file {
         Some(path) => {
             let loaded = config::load(path).map_err(usage)?;
             (loaded.config, Some(loaded.source))
         }
         None => (Config::without_file(), None),
     };
+    config.time_zone = config.time_zone.or_else(Zone::of_this_system);
     let engines = Engines::new(&config)
         .map_err(|mut problems: Problems| usage(problems.render(source.as_ref())))?;
     Ok((config, engines, source))

@@ -5,18 +5,20 @@
 
 use std::{
     env,
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, ErrorKind, Read as _, Seek as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
+
+use crate::folder::OwnFolder;
 
 /// Where locks and socket are.
 #[derive(Clone, Debug)]
-pub(crate) struct StateFolder(PathBuf);
+pub(crate) struct StateFolder(OwnFolder);
 
 /// Held until it is dropped, or this process dies.
 #[derive(Debug)]
@@ -46,32 +48,25 @@ impl StateFolder {
             .or_else(|| user.is_root().then(|| PathBuf::from("/run/drowse")))
             .or_else(|| from("XDG_RUNTIME_DIR").map(|folder| PathBuf::from(folder).join("drowse")))
             .unwrap_or_else(|| env::temp_dir().join(format!("drowse-{}", user.as_raw())));
-        // Without a slash at the end, which would have a link followed before it is seen.
-        Self(folder.components().collect())
+        Self(OwnFolder::new(&folder, "state folder", "--state-dir"))
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        self.0.path()
     }
 
     /// The control socket.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.0.join("drowse.sock")
+        self.path().join("drowse.sock")
     }
 
-    /// Makes the folder, for this user alone, if it is not there; one that is there must be this
-    /// user's, and nobody else may write to it: whoever can may take our locks and our socket away.
+    /// Makes the folder for this user alone, or checks the one that is there: whoever else could write
+    /// to it could take our locks and our socket away.
     ///
     /// # Errors
     /// What is wrong with the folder, and how to mend it.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0).with_context(|| {
-            format!(
-                "cannot make the state folder `{}` (choose another with `--state-dir`)",
-                self.0.display()
-            )
-        })?;
-        self.check(&[rustix::process::geteuid().as_raw()])
+        self.0.create()
     }
 
     /// Whether a client may believe what answers at the control socket: folder and socket must be
@@ -83,8 +78,8 @@ impl StateFolder {
     pub(crate) fn check_as_client(&self) -> anyhow::Result<()> {
         let user = rustix::process::geteuid();
         let mut trusted = vec![user.as_raw(), 0];
-        if user.is_root() && self.is_given_by(&[0]) {
-            trusted.extend(fs::symlink_metadata(&self.0).map(|folder| folder.uid()));
+        if user.is_root() && self.0.is_given_by(&[0]) {
+            trusted.extend(fs::symlink_metadata(self.path()).map(|folder| folder.uid()));
         }
         let socket = self.socket();
         let metadata = match fs::symlink_metadata(&socket) {
@@ -93,7 +88,7 @@ impl StateFolder {
             // The folder may be closed to us: it is the folder then that tells whose it is.
             Err(_) => None,
         };
-        self.check(&trusted)?;
+        self.0.check(&trusted)?;
         match metadata {
             Some(metadata) if !trusted.contains(&metadata.uid()) => Err(anyhow!(
                 "the control socket `{}` belongs to another user (uid {}): run the command as that \
@@ -103,49 +98,6 @@ impl StateFolder {
             )),
             _ => Ok(()),
         }
-    }
-
-    /// Whether nobody but one of these users can have put it there: all folders above it are theirs,
-    /// and nobody else may write to them.
-    fn is_given_by(&self, users: &[u32]) -> bool {
-        self.0.is_absolute()
-            && self.0.ancestors().skip(1).all(|above| {
-                fs::symlink_metadata(above).is_ok_and(|above| {
-                    above.is_dir() && users.contains(&above.uid()) && above.mode() & 0o022 == 0
-                })
-            })
-    }
-
-    /// Whether it is a folder, of one of these users, to which nobody else may write.
-    fn check(&self, users: &[u32]) -> anyhow::Result<()> {
-        let folder = self.0.display();
-        let metadata = fs::symlink_metadata(&self.0)
-            .with_context(|| format!("cannot read the state folder `{folder}`"))?;
-        if metadata.is_symlink() {
-            return Err(anyhow!(
-                "the state folder `{folder}` is a symbolic link, which is not followed: remove it, \
-                 or name the folder itself with `--state-dir`"
-            ));
-        }
-        if !metadata.is_dir() {
-            return Err(anyhow!("the state folder `{folder}` is not a folder: remove it"));
-        }
-        // In a folder that anybody may write to, somebody else may have been first.
-        let owner = metadata.uid();
-        if !users.contains(&owner) {
-            return Err(anyhow!(
-                "the state folder `{folder}` belongs to another user (uid {owner}): run as that \
-                 user, or choose another folder with `--state-dir`"
-            ));
-        }
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o022 != 0 {
-            return Err(anyhow!(
-                "others may write to the state folder `{folder}` (mode {mode:04o}): close it with \
-                 `chmod 0700 {folder}`, or choose another with `--state-dir`"
-            ));
-        }
-        Ok(())
     }
 
     /// Takes the lock of the folder itself: one running drowse per folder.
@@ -161,7 +113,7 @@ impl StateFolder {
     }
 
     fn take(&self, name: &str) -> Result<Lock, LockError> {
-        let path = self.0.join(name);
+        let path = self.path().join(name);
         let failed = |what: &str, error: io::Error| {
             LockError::Failed(anyhow!(error).context(format!("cannot {what} `{}`", path.display())))
         };
@@ -282,7 +234,7 @@ mod tests {
         let state = StateFolder::locate(Some(&folder.path().join("state")));
         state.create().unwrap();
         let another = fs::metadata(state.path()).unwrap().uid() + 1;
-        let error = state.check(&[another]).unwrap_err().to_string();
+        let error = state.0.check(&[another]).unwrap_err().to_string();
         assert!(error.contains("belongs to another user"), "{error}");
     }
 
@@ -294,11 +246,11 @@ mod tests {
         let above = state.path().parent().unwrap();
         let users = [fs::metadata(above).unwrap().uid(), 0];
         // The folder for temporary files is above it.
-        assert!(!state.is_given_by(&users));
-        assert!(!StateFolder::locate(Some(Path::new("relative/state"))).is_given_by(&users));
+        assert!(!state.0.is_given_by(&users));
+        assert!(!StateFolder::locate(Some(Path::new("relative/state"))).0.is_given_by(&users));
         let system = StateFolder::locate(Some(Path::new("/usr/drowse")));
-        assert!(system.is_given_by(&[0]));
-        assert!(!system.is_given_by(&users[..0]));
+        assert!(system.0.is_given_by(&[0]));
+        assert!(!system.0.is_given_by(&users[..0]));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Makes what runs follow the plan: starts and ends the management of workloads, and shows the
 //! gateway where each route leads.
 
+mod bonds;
 mod forwarders;
 
 use std::{
@@ -9,18 +10,22 @@ use std::{
     time::Duration,
 };
 
-use drowse_watcher::{LeaseKind, Workload, WorkloadSpec};
+use drowse_watcher::{Hold, LeaseKind, Workload, WorkloadSpec};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use self::forwarders::Forwarders;
+use self::{bonds::Bonds, forwarders::Forwarders};
 use crate::{
     complaints::Complaints,
     config::Config,
     engines::Engines,
+    events::Witness,
     front::{self, Front},
-    plan::{self, EngineView, Incumbents, Inventory, Planned, PlannedContainer},
+    gates::{Gates, Subject},
+    holds::Holds,
+    plan::{self, EngineView, Incumbents, Inventory, Planned, PlannedContainer, PlannedNeeds},
+    store::Store,
     view::{Entry, Unread, View},
 };
 
@@ -43,8 +48,11 @@ pub(crate) struct Supervisor {
     former: Vec<Arc<Entry>>,
     /// What goes on beside the management of a workload, until the end.
     vigils: JoinSet<()>,
+    bonds: Bonds,
     complaints: Complaints,
     forwarders: Forwarders,
+    store: Store,
+    holds: Holds,
     view: watch::Sender<Arc<View>>,
 }
 
@@ -54,6 +62,7 @@ impl Supervisor {
         config: Arc<Config>,
         engines: Arc<Engines>,
         front: Front,
+        store: Store,
     ) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, receiver) = watch::channel(Arc::new(View::default()));
         let forwarders = Forwarders::new(front.forwarders());
@@ -67,11 +76,19 @@ impl Supervisor {
             last_ending: 0,
             former: Vec::new(),
             vigils: JoinSet::new(),
+            bonds: Bonds::default(),
             complaints: Complaints::default(),
             forwarders,
+            holds: Holds::new(store.clone()),
+            store,
             view,
         };
         (supervisor, receiver)
+    }
+
+    /// What people want of workloads until they say otherwise.
+    pub(crate) fn holds(&self) -> Holds {
+        self.holds.clone()
     }
 
     /// Follows the inventory until `end`, then ends all management; containers are left as they
@@ -135,13 +152,15 @@ impl Supervisor {
         let moved = self.look_around(inventory);
         let plan = plan::make(&self.config, inventory, &self.incumbents());
         let unmanaged = plan::unmanaged(&plan, inventory);
+        self.bonds.look(&self.config, &plan, inventory);
         let mut before = std::mem::take(&mut self.running);
         let mut fresh = Vec::new();
         for planned in plan.workloads {
             match before.remove(&planned.name) {
                 Some(entry) if is_same(&entry.planned, &planned) => {
                     let is_moved = moved.contains(&planned.engine);
-                    self.keep(entry, planned, is_moved).await;
+                    let is_open = !plan::ways_past(&planned, inventory, &unmanaged).is_empty();
+                    self.keep(entry, planned, is_moved, is_open).await;
                 }
                 Some(entry) => {
                     self.end(entry);
@@ -173,6 +192,9 @@ impl Supervisor {
                 in_between.extend(before);
             }
         }
+        // Before anybody can want any of them.
+        self.holds.settle(self.running.values().map(Arc::as_ref)).await;
+        self.bonds.tell(&self.running, in_between.is_empty()).await;
         self.look_after_former_requests();
         self.complaints.update(&plan.problems, Instant::now());
         let waiting = plan.waiting.into_iter().map(|planned| Unread {
@@ -219,9 +241,22 @@ impl Supervisor {
 
     /// Goes on with a workload whose policy or routes may have changed, or that is dialled from
     /// elsewhere now.
-    async fn keep(&mut self, entry: Arc<Entry>, mut planned: Planned, is_moved: bool) {
+    async fn keep(
+        &mut self,
+        entry: Arc<Entry>,
+        mut planned: Planned,
+        is_moved: bool,
+        is_open: bool,
+    ) {
         if is_absent(&planned) {
-            planned = Planned { policy: planned.policy, ..entry.planned.clone() };
+            // It says nothing of what it needs, either; it is as it was when it is there again.
+            let needs = match planned.needs {
+                needs @ PlannedNeeds::InError { .. } => needs,
+                PlannedNeeds::Of(_) => entry.planned.needs.clone(),
+            };
+            planned = Planned { policy: planned.policy, needs, ..entry.planned.clone() };
+        } else {
+            self.follow_gates(&entry, &planned, is_open);
         }
         if entry.planned.policy != planned.policy {
             info!(workload = planned.name, "its policy has changed");
@@ -245,8 +280,18 @@ impl Supervisor {
                 })
                 .collect();
         }
-        let workload = entry.workload.clone();
-        self.running.insert(planned.name.clone(), Arc::new(Entry { planned, workload, routes }));
+        let (workload, gates) = (entry.workload.clone(), entry.gates.clone());
+        let entry = Entry { planned, workload, routes, gates };
+        self.running.insert(entry.planned.name.clone(), Arc::new(entry));
+    }
+
+    /// What is asked before a sleep follows the plan.
+    fn follow_gates(&self, entry: &Entry, planned: &Planned, is_open: bool) {
+        if let Some((engine, _)) = self.engines.find(&planned.engine) {
+            let standpoint = &self.engines.standpoint(&planned.engine);
+            let provider = entry.workload.provider();
+            entry.gates.follow(planned, is_open, Subject { provider, engine: &engine, standpoint });
+        }
     }
 
     fn begin(&mut self, planned: Planned, view: Option<&EngineView>, ways_past: &[String]) {
@@ -275,15 +320,36 @@ impl Supervisor {
             Ok((None, why)) | Err(why) => format!("{} -> {why}", route.urls().join(", ")),
         };
         let routes = planned.routes.iter().map(leads).collect::<Vec<_>>();
-        info!(
-            workload = name,
-            engine,
-            container = planned.container_name(),
-            routes = routes.join("; "),
-            past = (!ways_past.is_empty()).then(|| ways_past.join("; ")),
-            "managed"
-        );
-        let workload = Workload::spawn(spec.with_slots(slots));
+        if planned.is_implicit() {
+            let container = planned.container_name();
+            info!(
+                workload = name,
+                engine, container, "not enabled: started when needed, never stopped"
+            );
+        } else {
+            info!(
+                workload = name,
+                engine,
+                container = planned.container_name(),
+                routes = routes.join("; "),
+                past = (!ways_past.is_empty()).then(|| ways_past.join("; ")),
+                "managed"
+            );
+        }
+        let subject =
+            Subject { provider: &spec.provider, engine: &handle, standpoint: &standpoint };
+        let gates = Arc::new(Gates::new(&planned, !ways_past.is_empty(), subject));
+        let spec = spec.with_gates(vec![gates.clone()]);
+        let witness = Witness::new(self.store.clone(), engine, &planned.shown_name());
+        let mut spec = spec
+            .with_slots(slots)
+            .with_observer(Arc::new(witness))
+            .with_memory(self.store.recall(name))
+            .with_hold_asleep(self.holds.asleep(name));
+        if let Some(group) = &planned.group {
+            spec = spec.with_group(self.bonds.group(group));
+        }
+        let workload = self.bonds.begin(spec);
         // One of the file whose container has been given this name keeps its requests.
         for other in self.running.values().filter(|other| is_of_same(&other.planned, &planned)) {
             self.vigils.spawn(keep_awake_for(other.workload.clone(), workload.clone()));
@@ -296,7 +362,8 @@ impl Supervisor {
             .iter()
             .map(|route| front::route(&planned, route, &workload, &handle, &standpoint))
             .collect();
-        self.running.insert(name.clone(), Arc::new(Entry { planned, workload, routes }));
+        let entry = Entry { planned, workload, routes, gates };
+        self.running.insert(entry.planned.name.clone(), Arc::new(entry));
     }
 
     /// Whoever manages a container now learns of the requests that a former management let in.
@@ -319,6 +386,7 @@ impl Supervisor {
         self.last_ending += 1;
         let number = self.last_ending;
         let workload = entry.workload.clone();
+        self.bonds.end(&workload);
         self.ending.insert(number, entry);
         self.endings.spawn(async move {
             workload.close().await;
@@ -336,7 +404,7 @@ async fn keep_awake_for(former: Workload, now: Workload) {
     while former.leases() > 0 {
         // Active: its idle time begins when the last of them is through. It wakes nothing: what they
         // are served by runs.
-        lease = lease.or_else(|| now.try_lease(&holder, LeaseKind::Active));
+        lease = lease.or_else(|| now.try_lease(&holder, LeaseKind::Active).map(Hold::from));
         tokio::select! {
             changed = news.changed(), if lease.is_none() => {
                 if changed.is_err() {
@@ -365,8 +433,9 @@ fn is_same(before: &Planned, after: &Planned) -> bool {
     before.engine == after.engine
         && before.container_name() == after.container_name()
         && !is_process_changed
+        && before.group == after.group
         // A container that is not there says nothing of its ports.
-        && (is_absent(after) || (before.port == after.port && before.probe() == after.probe()))
+        && (is_absent(after) || (before.port == after.port && before.ready_when() == after.ready_when()))
 }
 
 /// Whether its container was not there when its engine was last read.

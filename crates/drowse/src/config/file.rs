@@ -2,6 +2,7 @@
 
 mod container;
 mod engine;
+mod needs;
 mod proxmox;
 
 use std::{
@@ -21,11 +22,14 @@ pub(crate) use proxmox::TRUST_ANYONE;
 
 use super::{
     Config, ContainerConfig, DEFAULT_ENGINE, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig,
-    Origin, Problem, Problems, ROUTE_KEYS, RouteSettings, Settings, Source, WORKLOAD_KEYS,
-    WorkloadConfig, duration, tree,
+    Given, Origin, Problem, Problems, ROUTE_KEYS, RouteSettings, Settings, Source, VETO_COMMAND,
+    WORKLOAD_KEYS, WorkloadConfig, duration,
+    settings::NEEDS,
+    tree,
     tree::{Key, Node, Place, Value},
     unknown,
 };
+use crate::schedule::Zone;
 
 /// More than any configuration: who names a disk image by mistake is told so.
 const LARGEST_FILE: u64 = 4 << 20;
@@ -96,6 +100,7 @@ const TOP_KEYS: &[&str] = &[
     "trusted_proxies",
     "engines",
     "never_sleep",
+    "time_zone",
     "defaults",
     "workloads",
 ];
@@ -118,6 +123,7 @@ impl Reader<'_> {
             trusted_proxies: TrustedProxies::none(),
             engines: Vec::new(),
             never_sleep: Vec::new(),
+            time_zone: None,
             defaults: Settings::default(),
             workloads: Vec::new(),
         };
@@ -134,6 +140,7 @@ impl Reader<'_> {
                 "trusted_proxies" => config.trusted_proxies = self.trusted_proxies(value),
                 "engines" => engines = Some(value),
                 "never_sleep" => config.never_sleep = self.never_sleep(value),
+                "time_zone" => config.time_zone = self.time_zone(value),
                 "defaults" => config.defaults = self.defaults(value),
                 "workloads" => workloads = Some(value),
                 other => self.error(&key.place, unknown("key", other, TOP_KEYS)),
@@ -147,6 +154,7 @@ impl Reader<'_> {
         }
         if let Some(node) = workloads {
             config.workloads = self.workloads(node, &engine_names);
+            self.check_needs(&config.workloads, &config.engines);
         }
         config
     }
@@ -178,6 +186,11 @@ impl Reader<'_> {
         names
     }
 
+    fn time_zone(&mut self, node: &Node) -> Option<Zone> {
+        let name = self.text(node, "a time zone such as `Europe/Berlin`")?;
+        Zone::named(name).map_err(|why| self.error(&node.place, why)).ok()
+    }
+
     fn trusted_proxies(&mut self, node: &Node) -> TrustedProxies {
         let mut networks: Vec<Network> = Vec::new();
         for item in items(node) {
@@ -193,8 +206,16 @@ impl Reader<'_> {
     fn defaults(&mut self, node: &Node) -> Settings {
         let mut settings = Settings::default();
         for (key, value) in self.mapping(node, "the defaults of all workloads") {
-            if !self.set(WORKLOAD_KEYS, &mut settings, key, value) {
-                self.error(&key.place, unknown("key", &key.name, &names(WORKLOAD_KEYS, &[])));
+            if key.name == NEEDS {
+                let why = "`needs` is about one workload: say it there";
+                self.error(&key.place, why);
+                continue;
+            }
+            if key.name == VETO_COMMAND {
+                settings.veto_command = self.veto_command(value);
+            } else if !self.set(WORKLOAD_KEYS, &mut settings, key, value) {
+                let known = names(WORKLOAD_KEYS, &[VETO_COMMAND]);
+                self.error(&key.place, unknown("key", &key.name, &known));
             }
         }
         settings
@@ -252,9 +273,10 @@ impl Reader<'_> {
                     container = self.container(key, value, engines);
                 }
                 "routes" => routes = Some(self.routes(value)),
+                VETO_COMMAND => settings.veto_command = self.veto_command(value),
                 _ if self.set(WORKLOAD_KEYS, &mut settings, key, value) => {}
                 other => {
-                    let known = names(WORKLOAD_KEYS, &["container", "routes"]);
+                    let known = names(WORKLOAD_KEYS, &["container", "routes", VETO_COMMAND]);
                     self.error(&key.place, unknown("key", other, &known));
                 }
             }
@@ -279,6 +301,11 @@ impl Reader<'_> {
             settings,
             routes,
         })
+    }
+
+    fn veto_command(&mut self, node: &Node) -> Option<Given<Vec<String>>> {
+        let value = self.command(node)?;
+        Some(Given { value, origin: Origin::File(node.place.clone()) })
     }
 
     fn routes(&mut self, node: &Node) -> Vec<RouteSettings> {
@@ -324,7 +351,7 @@ impl Reader<'_> {
         let text = match &value.value {
             Value::List(items) if !items.is_empty() && definition.several => {
                 let parts: Option<Vec<_>> =
-                    items.iter().map(|item| self.item(item, definition.expected)).collect();
+                    items.iter().map(|item| self.one_of_several(item, definition)).collect();
                 parts.map(|parts| parts.join(","))
             }
             _ => self.text(value, definition.expected).map(str::to_owned),
@@ -335,6 +362,17 @@ impl Reader<'_> {
             self.error(&value.place, why);
         }
         true
+    }
+
+    fn one_of_several<'n, T>(
+        &mut self,
+        node: &'n Node,
+        definition: &Definition<T>,
+    ) -> Option<&'n str> {
+        if definition.takes_commas() {
+            return self.text(node, definition.expected);
+        }
+        self.item(node, definition.expected)
     }
 
     /// One of several, which are put together with commas.

@@ -6,10 +6,17 @@ use std::{
     time::Duration,
 };
 
-use drowse_gateway::{HostPattern, PathPrefix};
+use drowse_gateway::{HostPattern, Network, PathPrefix};
 use drowse_provider::Signal;
+use http::{Method, StatusCode};
 
-use super::{duration, suggest::did_you_mean, tree::Place};
+use super::{
+    duration,
+    suggest::did_you_mean,
+    tree::Place,
+    usage::{self, Limit, Rate, Share},
+};
+use crate::schedule::{Occasion, Window, Zone, read_occasions, read_windows};
 
 /// Where a value comes from, for messages about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +51,7 @@ pub(crate) struct Given<T> {
 pub(crate) enum Sleep {
     Stop,
     Pause,
+    PauseThenStop,
     Kill,
 }
 
@@ -52,7 +60,26 @@ impl Sleep {
         match self {
             Self::Stop => "stop",
             Self::Pause => "pause",
+            Self::PauseThenStop => "pause_then_stop",
             Self::Kill => "kill",
+        }
+    }
+}
+
+/// When a workload counts as ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// As soon as it runs.
+    Running,
+    /// When the container's own health check passes.
+    Healthy,
+}
+
+impl Ready {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Healthy => "healthy",
         }
     }
 }
@@ -72,8 +99,44 @@ pub(crate) struct Settings {
     pub(crate) passive_user_agents: Option<Given<Vec<String>>>,
     /// Requests for these paths neither wake nor keep awake.
     pub(crate) passive_paths: Option<Given<Vec<PathPrefix>>>,
+    /// Requests by these methods neither wake nor keep awake.
+    pub(crate) passive_methods: Option<Given<Vec<Method>>>,
+    /// Requests of clients in these networks neither wake nor keep awake.
+    pub(crate) passive_networks: Option<Given<Vec<Network>>>,
+    /// What passive requests get while it sleeps.
+    pub(crate) passive_status: Option<Given<StatusCode>>,
+    /// How long an upgraded connection may be quiet and still count.
+    pub(crate) quiet_after: Option<Given<Duration>>,
+    /// Above which use of the processor it is busy.
+    pub(crate) busy_cpu: Option<Given<Limit<Share>>>,
+    /// Above which use of the network it is busy.
+    pub(crate) busy_network: Option<Given<Limit<Rate>>>,
+    /// Where the application is asked whether it may sleep.
+    pub(crate) veto_path: Option<Given<String>>,
+    /// What is run to be told whether it may sleep. Only the file can say this.
+    pub(crate) veto_command: Option<Given<Vec<String>>>,
     /// Whether it may sleep although high availability manages it.
     pub(crate) ha: Option<Given<bool>>,
+    /// What it needs, by the names of workloads, or of containers of its own engine.
+    pub(crate) needs: Option<Given<Vec<String>>>,
+    /// The group whose members are woken together.
+    pub(crate) group: Option<Given<String>>,
+    /// When it counts as ready; nothing said: when its first route answers, or else when it runs.
+    pub(crate) ready: Option<Given<Ready>>,
+    /// How long it stays awake after a wake.
+    pub(crate) min_awake: Option<Given<Duration>>,
+    /// How long after a pause it is stopped.
+    pub(crate) stop_after: Option<Given<Duration>>,
+    /// After how many failures in a row no start is tried for a while.
+    pub(crate) circuit_after: Option<Given<u32>>,
+    /// For how long.
+    pub(crate) circuit_for: Option<Given<Duration>>,
+    /// When it is kept awake.
+    pub(crate) awake: Option<Given<Vec<Window>>>,
+    /// When it is woken.
+    pub(crate) wake_at: Option<Given<Vec<Occasion>>>,
+    /// By whose clock.
+    pub(crate) time_zone: Option<Given<Zone>>,
 }
 
 impl Settings {
@@ -95,7 +158,25 @@ impl Settings {
                 fallback.passive_user_agents.as_ref(),
             ),
             passive_paths: either(self.passive_paths, fallback.passive_paths.as_ref()),
+            passive_methods: either(self.passive_methods, fallback.passive_methods.as_ref()),
+            passive_networks: either(self.passive_networks, fallback.passive_networks.as_ref()),
+            passive_status: either(self.passive_status, fallback.passive_status.as_ref()),
+            quiet_after: either(self.quiet_after, fallback.quiet_after.as_ref()),
+            busy_cpu: either(self.busy_cpu, fallback.busy_cpu.as_ref()),
+            busy_network: either(self.busy_network, fallback.busy_network.as_ref()),
+            veto_path: either(self.veto_path, fallback.veto_path.as_ref()),
+            veto_command: either(self.veto_command, fallback.veto_command.as_ref()),
             ha: either(self.ha, fallback.ha.as_ref()),
+            needs: either(self.needs, fallback.needs.as_ref()),
+            group: either(self.group, fallback.group.as_ref()),
+            ready: either(self.ready, fallback.ready.as_ref()),
+            min_awake: either(self.min_awake, fallback.min_awake.as_ref()),
+            stop_after: either(self.stop_after, fallback.stop_after.as_ref()),
+            circuit_after: either(self.circuit_after, fallback.circuit_after.as_ref()),
+            circuit_for: either(self.circuit_for, fallback.circuit_for.as_ref()),
+            awake: either(self.awake, fallback.awake.as_ref()),
+            wake_at: either(self.wake_at, fallback.wake_at.as_ref()),
+            time_zone: either(self.time_zone, fallback.time_zone.as_ref()),
         }
     }
 }
@@ -131,6 +212,11 @@ impl<T> Definition<T> {
     pub(crate) fn label(&self) -> String {
         self.name.replace('_', "-")
     }
+
+    /// Whether one of several may have commas itself, as between days of the week.
+    pub(super) fn takes_commas(&self) -> bool {
+        matches!(self.name, "awake" | "wake_at")
+    }
 }
 
 /// Fills one field with a parsed text.
@@ -143,7 +229,14 @@ macro_rules! field {
     };
 }
 
+/// A key of a workload that only the file has: whoever may label a container must not command this
+/// machine.
+pub(crate) const VETO_COMMAND: &str = "veto_command";
+
 const A_DURATION: &str = "a duration such as `15m` or `1h30m`";
+
+/// The key that is about one workload, and so can be no default.
+pub(super) const NEEDS: &str = "needs";
 
 /// The keys of a workload that the file, its `defaults` and labels share.
 pub(crate) const WORKLOAD_KEYS: &[Definition<Settings>] = &[
@@ -156,7 +249,7 @@ pub(crate) const WORKLOAD_KEYS: &[Definition<Settings>] = &[
     },
     Definition {
         name: "sleep",
-        expected: "`stop`, `pause` or `kill`",
+        expected: "`stop`, `pause`, `pause_then_stop` or `kill`",
         several: false,
         in_notes: true,
         set: field!(sleep, sleep),
@@ -211,11 +304,130 @@ pub(crate) const WORKLOAD_KEYS: &[Definition<Settings>] = &[
         set: field!(passive_paths, paths),
     },
     Definition {
+        name: "passive_methods",
+        expected: "a method such as `HEAD`, or several",
+        several: true,
+        in_notes: true,
+        set: field!(passive_methods, usage::methods),
+    },
+    Definition {
+        name: "passive_networks",
+        expected: "a network such as `10.0.0.0/8`, or several",
+        several: true,
+        in_notes: true,
+        set: field!(passive_networks, usage::networks),
+    },
+    Definition {
+        name: "passive_status",
+        expected: "a status such as `200`",
+        several: false,
+        in_notes: true,
+        set: field!(passive_status, usage::status),
+    },
+    Definition {
+        name: "quiet_after",
+        expected: A_DURATION,
+        several: false,
+        in_notes: true,
+        set: field!(quiet_after, positive_duration),
+    },
+    Definition {
+        name: "busy_cpu",
+        expected: "a percentage of one core such as `5%`, or `off`",
+        several: false,
+        in_notes: true,
+        set: field!(busy_cpu, usage::share),
+    },
+    Definition {
+        name: "busy_network",
+        expected: "bytes per second such as `10kB`, or `off`",
+        several: false,
+        in_notes: true,
+        set: field!(busy_network, usage::rate),
+    },
+    Definition {
+        name: "veto_path",
+        expected: "a path such as `/busy`",
+        several: false,
+        in_notes: false,
+        set: field!(veto_path, usage::asked_path),
+    },
+    Definition {
         name: "ha",
         expected: "`true` or `false`",
         several: false,
         in_notes: false,
         set: field!(ha, yes_or_no),
+    },
+    Definition {
+        name: NEEDS,
+        expected: "the name of a workload such as `db`, or several",
+        several: true,
+        in_notes: false,
+        set: field!(needs, needs),
+    },
+    Definition {
+        name: "group",
+        expected: "a name such as `shop`",
+        several: false,
+        in_notes: false,
+        set: field!(group, group),
+    },
+    Definition {
+        name: "ready",
+        expected: "`running` or `healthy`",
+        several: false,
+        in_notes: true,
+        set: field!(ready, ready),
+    },
+    Definition {
+        name: "min_awake",
+        expected: A_DURATION,
+        several: false,
+        in_notes: true,
+        set: field!(min_awake, duration::parse),
+    },
+    Definition {
+        name: "stop_after",
+        expected: A_DURATION,
+        several: false,
+        in_notes: true,
+        set: field!(stop_after, duration::parse),
+    },
+    Definition {
+        name: "circuit_after",
+        expected: "a number of failures such as `5`",
+        several: false,
+        in_notes: true,
+        set: field!(circuit_after, number_of_failures),
+    },
+    Definition {
+        name: "circuit_for",
+        expected: A_DURATION,
+        several: false,
+        in_notes: true,
+        set: field!(circuit_for, positive_duration),
+    },
+    Definition {
+        name: "awake",
+        expected: "times such as `Mon-Fri 08:00-18:00`, or several",
+        several: true,
+        in_notes: true,
+        set: field!(awake, read_windows),
+    },
+    Definition {
+        name: "wake_at",
+        expected: "a time such as `Mon-Fri 07:45`, or several",
+        several: true,
+        in_notes: true,
+        set: field!(wake_at, read_occasions),
+    },
+    Definition {
+        name: "time_zone",
+        expected: "a time zone such as `Europe/Berlin`",
+        several: false,
+        in_notes: true,
+        set: field!(time_zone, Zone::named),
     },
 ];
 
@@ -261,11 +473,55 @@ pub(crate) fn unknown(what: &str, given: &str, known: &[&str]) -> String {
 }
 
 fn sleep(text: &str) -> Result<Sleep, String> {
-    const WORDS: [Sleep; 3] = [Sleep::Stop, Sleep::Pause, Sleep::Kill];
+    const WORDS: [Sleep; 4] = [Sleep::Stop, Sleep::Pause, Sleep::PauseThenStop, Sleep::Kill];
+    // In labels `-` stands for `_`.
+    let written = text.replace('-', "_");
+    WORDS
+        .into_iter()
+        .find(|word| word.as_str() == written)
+        .ok_or_else(|| unknown("way to sleep", text, &WORDS.map(Sleep::as_str)))
+}
+
+fn ready(text: &str) -> Result<Ready, String> {
+    const WORDS: [Ready; 2] = [Ready::Running, Ready::Healthy];
     WORDS
         .into_iter()
         .find(|word| word.as_str() == text)
-        .ok_or_else(|| unknown("way to sleep", text, &WORDS.map(Sleep::as_str)))
+        .ok_or_else(|| unknown("way to be ready", text, &WORDS.map(Ready::as_str)))
+}
+
+/// Names of workloads, and of containers as engines name them.
+fn needs(text: &str) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let name = name.strip_prefix('/').unwrap_or(name);
+        if !is_name(name) {
+            let shown = name.escape_debug();
+            return Err(format!(
+                "`{shown}` is no name of a workload: letters, digits, `_`, `.` and `-` are expected"
+            ));
+        }
+        if names.iter().any(|other| other == name) {
+            return Err(format!("`{name}` is given twice"));
+        }
+        names.push(name.to_owned());
+    }
+    Ok(names)
+}
+
+fn group(text: &str) -> Result<String, String> {
+    if is_name(text) {
+        return Ok(text.to_owned());
+    }
+    let shown = text.escape_debug();
+    Err(format!("`{shown}` is no name of a group: letters, digits, `_`, `.` and `-` are expected"))
+}
+
+fn is_name(text: &str) -> bool {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+    text.len() <= 128
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.chars().all(is_good)
 }
 
 fn signal(text: &str) -> Result<Signal, String> {
@@ -280,6 +536,16 @@ fn positive_duration(text: &str) -> Result<Duration, String> {
     match duration::parse(text)? {
         Duration::ZERO => Err("this duration must be longer than nothing".to_owned()),
         duration => Ok(duration),
+    }
+}
+
+fn number_of_failures(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(format!(
+            "`{}` is no number of failures: a whole number from 1 on is expected",
+            text.escape_debug()
+        )),
     }
 }
 
@@ -387,6 +653,7 @@ mod tests {
             assert!(readme.contains(&format!("`workloads.NAME.{}`", key.name)), "{}", key.name);
             assert!(readme.contains(&format!("`drowse.{}`", key.label())), "{}", key.label());
         }
+        assert!(readme.contains(&format!("`workloads.NAME.{VETO_COMMAND}`")));
         for key in ROUTE_KEYS {
             assert!(readme.contains(&format!("| `{}` |", key.name)), "{}", key.name);
             assert!(readme.contains(&format!("`drowse.{}`", key.label())), "{}", key.label());
@@ -439,6 +706,30 @@ mod tests {
         for wrong in ["", "healthz", "/a,b", "/a b", "/a,"] {
             assert!(paths(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn what_is_needed_is_named_once_each() {
+        assert_eq!(needs("db, /cache,ct_1").unwrap(), ["db", "cache", "ct_1"]);
+        let words: Vec<_> = ["", "db,", "a b", "-x", "db, cache, db"]
+            .into_iter()
+            .map(|text| needs(text).unwrap_err())
+            .collect();
+        insta::assert_snapshot!(words.join("\n"), @r"
+        `` is no name of a workload: letters, digits, `_`, `.` and `-` are expected
+        `` is no name of a workload: letters, digits, `_`, `.` and `-` are expected
+        `a b` is no name of a workload: letters, digits, `_`, `.` and `-` are expected
+        `-x` is no name of a workload: letters, digits, `_`, `.` and `-` are expected
+        `db` is given twice
+        ");
+        assert_eq!(group("shop").unwrap(), "shop");
+        insta::assert_snapshot!(
+            [group("a,b").unwrap_err(), ready("health").unwrap_err()].join("\n"),
+            @r"
+            `a,b` is no name of a group: letters, digits, `_`, `.` and `-` are expected
+            unknown way to be ready `health`: did you mean `healthy`?
+            "
+        );
     }
 
     #[test]

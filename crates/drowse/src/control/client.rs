@@ -11,11 +11,14 @@ use serde::de::DeserializeOwned;
 use tokio::{net::UnixStream, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Class, Done, Refusal, Told};
+use super::{Class, Done, Held, Refusal, Told, Unheld};
 use crate::{
+    cli::HoldArgs,
+    events,
     exit::{CommandError, Exit},
+    listing::Listing,
     state::StateFolder,
-    view::Listing,
+    why::Why,
 };
 
 /// For the answer to a question that needs no waiting, and beyond what a wait may take.
@@ -31,16 +34,7 @@ const END_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Wake,
-    Sleep,
-}
-
-impl Order {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Wake => "wake",
-            Self::Sleep => "sleep",
-        }
-    }
+    Sleep { force: bool },
 }
 
 /// Asks for all workloads.
@@ -51,6 +45,66 @@ pub(crate) async fn list(state: &StateFolder) -> Result<Listing, CommandError> {
     }
 }
 
+/// Asks for everything that is known of one workload.
+pub(crate) async fn why(state: &StateFolder, name: &str) -> Result<Why, CommandError> {
+    let path = format!("/v1/workloads/{}/why", encode(name));
+    match ask(state, Method::GET, &path, ANSWER_TIMEOUT).await? {
+        Ok(why) => Ok(why),
+        Err(refusal) => Err(refused(refusal)),
+    }
+}
+
+/// What somebody wants to know of what happened.
+#[derive(Clone, Debug)]
+pub(crate) struct WantedEvents<'a> {
+    /// Only of this workload.
+    pub(crate) workload: Option<&'a str>,
+    /// At most so many of those that are past, the latest.
+    pub(crate) last: usize,
+    /// Only those with a greater number.
+    pub(crate) after: u64,
+    /// Whether those to come are wanted, too.
+    pub(crate) follow: bool,
+}
+
+/// Asks for what happened.
+pub(crate) async fn events(
+    state: &StateFolder,
+    wanted: &WantedEvents<'_>,
+) -> Result<Events, CommandError> {
+    let WantedEvents { workload, last, after, follow } = wanted;
+    let mut path = format!("/v1/events?last={last}&after={after}&follow={follow}");
+    if let Some(name) = workload {
+        path.extend(["&workload=", &encode(name)]);
+    }
+    let stream = connect(state).await?;
+    let (answer, connection) = in_time(ANSWER_TIMEOUT, send(stream, Method::GET, &path)).await?;
+    if answer.status() != StatusCode::OK {
+        return Err(refused(in_time(ANSWER_TIMEOUT, refusal(answer)).await?));
+    }
+    let lines = Lines { body: answer.into_body(), unread: BytesMut::new() };
+    Ok(Events { lines, _connection: connection })
+}
+
+/// What happened, as it is told.
+pub(crate) struct Events {
+    lines: Lines,
+    _connection: AbortOnDropHandle<()>,
+}
+
+impl Events {
+    /// The next, however long it takes until it happens; `None` when there is nothing more to tell, or
+    /// drowse has ended. Cancel safe.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<events::Line>> {
+        self.lines.next().await
+    }
+
+    /// The next of those that have happened.
+    pub(crate) async fn next_in_time(&mut self) -> Result<Option<events::Line>, CommandError> {
+        in_time(ANSWER_TIMEOUT, self.lines.next()).await
+    }
+}
+
 /// Gives an order and waits until it is carried out, at most for `wait`.
 pub(crate) async fn order(
     state: &StateFolder,
@@ -58,13 +112,43 @@ pub(crate) async fn order(
     name: &str,
     wait: Duration,
 ) -> Result<Result<Done, Refusal>, CommandError> {
-    let path = format!(
-        "/v1/workloads/{}/{}?timeout_ms={}",
+    let (name, milliseconds) = (encode(name), wait.as_millis());
+    let path = match order {
+        Order::Wake => format!("/v1/workloads/{name}/wake?timeout_ms={milliseconds}"),
+        Order::Sleep { force } => {
+            format!("/v1/workloads/{name}/sleep?timeout_ms={milliseconds}&force={force}")
+        }
+    };
+    ask(state, Method::POST, &path, wait.saturating_add(ANSWER_TIMEOUT)).await
+}
+
+/// Holds a workload, and waits until it is awake or asleep.
+pub(crate) async fn hold(
+    state: &StateFolder,
+    arguments: &HoldArgs,
+) -> Result<Result<Held, Refusal>, CommandError> {
+    let HoldArgs { name, asleep, length, reason, force, timeout: wait, .. } = arguments;
+    let mut path = format!(
+        "/v1/workloads/{}/hold?timeout_ms={}&asleep={asleep}&force={force}",
         encode(name),
-        order.as_str(),
         wait.as_millis()
     );
+    if let Some(length) = length {
+        path.extend(["&for_ms=", &length.as_millis().to_string()]);
+    }
+    if let Some(reason) = reason {
+        path.extend(["&reason=", &encode(reason)]);
+    }
     ask(state, Method::POST, &path, wait.saturating_add(ANSWER_TIMEOUT)).await
+}
+
+/// Releases a workload that is held.
+pub(crate) async fn unhold(
+    state: &StateFolder,
+    name: &str,
+) -> Result<Result<Unheld, Refusal>, CommandError> {
+    let path = format!("/v1/workloads/{}/unhold", encode(name));
+    ask(state, Method::POST, &path, ANSWER_TIMEOUT).await
 }
 
 /// An order for everything that is managed.
@@ -120,16 +204,22 @@ async fn ask<T: DeserializeOwned>(
     let stream = connect(state).await?;
     let exchange = async {
         let (answer, _connection) = send(stream, method, path).await?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
-        let body = body.map_err(|error| anyhow!("{error}"))?.to_bytes();
-        if status == StatusCode::OK {
-            return Ok(Ok(serde_json::from_slice(&body)?));
+        if answer.status() == StatusCode::OK {
+            return Ok(Ok(serde_json::from_slice(&whole(answer).await?)?));
         }
-        let refusal = serde_json::from_slice(&body).with_context(|| format!("status {status}"))?;
-        Ok(Err(refusal))
+        Ok(Err(refusal(answer).await?))
     };
     in_time(longest, exchange).await
+}
+
+async fn refusal(answer: Response<Incoming>) -> anyhow::Result<Refusal> {
+    let status = answer.status();
+    serde_json::from_slice(&whole(answer).await?).with_context(|| format!("status {status}"))
+}
+
+async fn whole(answer: Response<Incoming>) -> anyhow::Result<Bytes> {
+    let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await;
+    Ok(body.map_err(|error| anyhow!("{error}"))?.to_bytes())
 }
 
 async fn connect(state: &StateFolder) -> Result<UnixStream, CommandError> {

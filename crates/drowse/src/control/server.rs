@@ -1,6 +1,10 @@
 //! The daemon's side of the control socket.
 
+mod events;
 mod everything;
+mod hold;
+mod lines;
+mod why;
 
 use std::{
     fs, io,
@@ -20,7 +24,7 @@ use axum::{
     routing::{get, post},
 };
 use drowse_provider::Deadline;
-use drowse_watcher::{Lease, LeaseKind, SleepError, WakeError};
+use drowse_watcher::{Force, Lease, LeaseKind, SleepError, WakeError};
 use hyper_util::{rt::TokioIo, rt::TokioTimer, service::TowerToHyperService};
 use serde::Deserialize;
 use tokio::{
@@ -34,7 +38,11 @@ use tracing::{debug, info, warn};
 use super::{Class, Done, Refusal};
 use crate::{
     config::did_you_mean,
-    view::{Entry, Listing, Unread, View},
+    front::Front,
+    holds::Holds,
+    listing::{Listing, ProblemRow},
+    store::Store,
+    view::{Entry, Unread, View},
 };
 
 pub(crate) use everything::Released;
@@ -58,12 +66,26 @@ const HOLDER: &str = "wake command";
 #[derive(Clone, Debug)]
 pub(crate) struct Control {
     pub(crate) view: watch::Receiver<Arc<View>>,
+    /// Who knows the requests in flight.
+    pub(crate) front: Front,
+    /// What people want of it until they say otherwise.
+    pub(crate) holds: Holds,
     /// Where what `release` has woken is kept awake until the end, which it brings about.
     pub(crate) released: mpsc::Sender<Released>,
+    /// What happened.
+    pub(crate) store: Store,
+    /// Places for those who follow that.
+    pub(crate) followers: Arc<Semaphore>,
     /// How long the end waits for what is in flight.
     pub(crate) grace: Duration,
     /// The end.
     pub(crate) end: CancellationToken,
+}
+
+impl Control {
+    pub(crate) fn places_for_followers() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(events::FOLLOWERS))
+    }
 }
 
 /// A bound control socket. Its file goes when it is dropped.
@@ -176,11 +198,15 @@ async fn connection(stream: UnixStream, router: Router, end: CancellationToken) 
     }
 }
 
-fn router(control: Control) -> Router {
+pub(crate) fn router(control: Control) -> Router {
     Router::new()
         .route("/v1/workloads", get(list))
         .route("/v1/workloads/{name}/wake", post(wake))
         .route("/v1/workloads/{name}/sleep", post(sleep))
+        .route("/v1/workloads/{name}/hold", post(hold::hold))
+        .route("/v1/workloads/{name}/unhold", post(hold::unhold))
+        .route("/v1/workloads/{name}/why", get(why::why))
+        .route("/v1/events", get(events::events))
         .route("/v1/wake", post(everything::wake_all))
         .route("/v1/release", post(everything::release))
         .with_state(control)
@@ -197,9 +223,19 @@ impl Wait {
     }
 }
 
+#[derive(Deserialize)]
+struct Forced {
+    #[serde(default)]
+    force: bool,
+}
+
 async fn list(State(control): State<Control>) -> Json<Listing> {
     let view = control.view.borrow().clone();
-    Json(view.listing())
+    let mut listing = view.listing();
+    control.holds.show_in(&mut listing, &view);
+    let of_store = control.store.problems();
+    listing.problems.extend(of_store.iter().map(ProblemRow::of));
+    Json(listing)
 }
 
 async fn wake(
@@ -230,6 +266,8 @@ enum Woken {
 
 async fn wake_one(entry: &Entry, holder: &str, deadline: Deadline) -> Woken {
     let began = Instant::now();
+    // Whoever orders it by hand wants it tried now.
+    entry.workload.close_circuit().await;
     let holder = entry.workload.holder(holder);
     match entry.workload.lease(&holder, LeaseKind::Active, deadline).await {
         Ok(lease) => Woken::Awake(lease, done(entry, began)),
@@ -243,6 +281,7 @@ fn refusal(error: WakeError) -> Refusal {
         WakeError::NotFound => Class::NotFound,
         WakeError::Timeout { .. } | WakeError::Locked { .. } => Class::Timeout,
         WakeError::EngineUnavailable { .. } => Class::EngineUnavailable,
+        WakeError::HeldAsleep { .. } => Class::HeldAsleep,
         _ => Class::Failed,
     };
     Refusal { error: format!("{:#}", anyhow!(error)), class }
@@ -252,24 +291,31 @@ async fn sleep(
     State(control): State<Control>,
     UrlPath(name): UrlPath<String>,
     wait: Query<Wait>,
+    Query(Forced { force }): Query<Forced>,
 ) -> Response {
     let entry = match find(&control.view, &name) {
         Ok(entry) => entry,
         Err(refusal) => return refused(refusal),
     };
-    info!(workload = name, "put to sleep by a command");
-    let began = Instant::now();
-    match entry.workload.sleep_now(Deadline::after(wait.duration())).await {
-        Ok(()) => Json(done(&entry, began)).into_response(),
-        Err(error) => {
-            let class = match &error {
-                SleepError::InUse { .. } => Class::InUse,
-                SleepError::Timeout { .. } => Class::Timeout,
-                _ => Class::Failed,
-            };
-            refused(Refusal { error: format!("{:#}", anyhow!(error)), class })
-        }
+    if force && let Some(refusal) = hold::is_kept_awake(&entry) {
+        return refused(refusal);
     }
+    info!(workload = name, force, "put to sleep by a command");
+    let began = Instant::now();
+    let force = if force { Force::EvenInUse } else { Force::No };
+    match entry.workload.sleep_now(Deadline::after(wait.duration()), force).await {
+        Ok(()) => Json(done(&entry, began)).into_response(),
+        Err(error) => refused(sleep_refusal(&error)),
+    }
+}
+
+fn sleep_refusal(error: &SleepError) -> Refusal {
+    let class = match error {
+        SleepError::InUse { .. } => Class::InUse,
+        SleepError::Timeout { .. } => Class::Timeout,
+        _ => Class::Failed,
+    };
+    Refusal { error: format!("{:#}", anyhow!(error.clone())), class }
 }
 
 fn find(view: &watch::Receiver<Arc<View>>, name: &str) -> Result<Entry, Refusal> {
@@ -304,8 +350,8 @@ fn done(entry: &Entry, began: Instant) -> Done {
 
 fn refused(refusal: Refusal) -> Response {
     let status = match refusal.class {
-        Class::UnknownWorkload | Class::NotFound => StatusCode::NOT_FOUND,
-        Class::InUse => StatusCode::CONFLICT,
+        Class::UnknownWorkload | Class::NotFound | Class::NotHeld => StatusCode::NOT_FOUND,
+        Class::InUse | Class::HeldAsleep => StatusCode::CONFLICT,
         Class::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Class::EngineUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         Class::NotManaged | Class::Failed => StatusCode::BAD_GATEWAY,

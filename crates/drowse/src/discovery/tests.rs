@@ -109,6 +109,30 @@ async fn what_is_made_again_under_its_name_is_never_missed() {
     tokio::time::timeout(PATIENCE, followed.inventory.wait_for(is_new)).await.unwrap().unwrap();
 }
 
+/// Whoever makes a successor may take some time to remove the one before.
+#[tokio::test(start_paused = true)]
+async fn what_gave_its_name_to_a_successor_is_nobody_for_a_quiet_time() {
+    let engine = ScriptedEngine::new("home");
+    let web = labelled(&engine, "web");
+    let mut followed = begin(engine.clone(), &[]);
+    followed.shows(&["web"]).await;
+    web.rename("web-old");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let again = labelled(&engine, "web");
+    again.start();
+    let Reference::Id(id) = again.id() else { panic!() };
+    let is_new = |inventory: &Inventory| {
+        let shown = inventory["home"].containers.as_ref().unwrap();
+        assert_eq!(shown.len(), 1, "the one before is a container of its own: {shown:?}");
+        shown[0].id == id
+    };
+    tokio::time::timeout(PATIENCE, followed.inventory.wait_for(is_new)).await.unwrap().unwrap();
+    tokio::time::sleep(QUIET / 2).await;
+    followed.shows(&["web"]).await;
+    // Nothing has come of it: it is what it is called.
+    followed.shows(&["web", "web-old"]).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_engine_that_is_down_at_the_start_is_read_when_it_is_up() {
     let engine = ScriptedEngine::new("home");
@@ -293,4 +317,5 @@ async fn a_single_look_at_many_containers_takes_as_long_as_it_takes() {
     assert!(began.elapsed() > 5 * READ_TIMEOUT, "{:?}", began.elapsed());
 }
 
+mod needs;
 mod proxmox;

@@ -227,6 +227,6 @@ fn every_key_says_whether_notes_may_say_it() {
         }
         if in_notes { theirs.push(key) } else { not_theirs.push(key) }
     }
-    insta::assert_snapshot!(theirs.join(", "), @"idle, sleep, stop-signal, stop-timeout, wake-timeout, start-grace, network, passive-user-agents, passive-paths, host, path, port");
-    insta::assert_snapshot!(not_theirs.join(", "), @"ha, address");
+    insta::assert_snapshot!(theirs.join(", "), @"idle, sleep, stop-signal, stop-timeout, wake-timeout, start-grace, network, passive-user-agents, passive-paths, passive-methods, passive-networks, passive-status, quiet-after, busy-cpu, busy-network, ready, min-awake, stop-after, circuit-after, circuit-for, awake, wake-at, time-zone, host, path, port");
+    insta::assert_snapshot!(not_theirs.join(", "), @"veto-path, ha, needs, group, address");
 }

@@ -178,7 +178,7 @@ pub(super) fn settle(
                     others.join(", "),
                     match candidates[*one].from {
                         DefinedIn::Tag => "the tag `drowse`",
-                        DefinedIn::File | DefinedIn::Labels => "the label `drowse.enable`",
+                        DefinedIn::File | DefinedIn::Labels | DefinedIn::Needs => "the label `drowse.enable`",
                     },
                 ));
             }

@@ -18,8 +18,6 @@ const NAMED: usize = 5;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Crowds {
     networks: BTreeMap<String, Crowd>,
-    /// Who lives in the network of a container, by its id or name.
-    guests: BTreeMap<String, Crowd>,
 }
 
 /// The first of them by name, and how many there are beyond these.
@@ -45,39 +43,51 @@ impl Crowds {
     /// Of these containers.
     pub(crate) fn of<'a>(list: impl Iterator<Item = &'a Summary>) -> Self {
         let mut crowds = Self::default();
-        for one in list {
-            match &one.network_mode {
-                NetworkMode::Networks => {
-                    for network in &one.networks {
-                        crowds.networks.entry(network.clone()).or_default().add(&one.name);
-                    }
-                }
-                NetworkMode::Container(holder) => {
-                    crowds.guests.entry(holder.clone()).or_default().add(&one.name);
-                }
-                _ => {}
+        for one in list.filter(|one| one.network_mode == NetworkMode::Networks) {
+            for network in &one.networks {
+                crowds.networks.entry(network.clone()).or_default().add(&one.name);
             }
         }
         crowds
     }
 }
 
-/// The running containers that concern us and that a plan does not manage all the same, by their
+/// The running containers that concern us and that their user did not enable all the same, by their
 /// engine's name.
-pub(crate) type Unmanaged = BTreeMap<String, Vec<Arc<Details>>>;
+pub(crate) type Unmanaged = BTreeMap<String, Vec<Unnoticed>>;
+
+/// A running container whose requests nobody notices.
+pub(crate) struct Unnoticed {
+    details: Arc<Details>,
+    /// The workloads that stay awake while it runs.
+    holds: BTreeSet<String>,
+}
 
 /// What a plan made from this inventory does not manage of it.
 pub(crate) fn unmanaged(plan: &Plan, inventory: &Inventory) -> Unmanaged {
-    let id = |planned: &Planned| planned.details.as_ref().map(|details| details.id.clone());
-    let managed: BTreeSet<String> = plan.workloads.iter().filter_map(id).collect();
+    let managed: BTreeMap<&str, &Planned> = plan
+        .workloads
+        .iter()
+        .filter_map(|planned| Some((planned.details.as_ref()?.id.as_str(), planned)))
+        .collect();
     let of_engine = |(name, view): (&String, &EngineView)| {
         let own = view.here.own.as_ref().map(|own| own.id.as_str());
-        let containers = view.containers.iter().flatten().filter(|one| {
-            one.observation.status.is_alive()
-                && own != Some(one.id.as_str())
-                && !managed.contains(&one.id)
+        let alive = view
+            .containers
+            .iter()
+            .flatten()
+            .filter(|one| one.observation.status.is_alive() && own != Some(one.id.as_str()));
+        let unnoticed = alive.filter_map(|one| {
+            let holds = match managed.get(one.id.as_str()) {
+                None => BTreeSet::new(),
+                Some(planned) if planned.is_implicit() => {
+                    planned.needs.iter().map(|need| need.name.clone()).collect()
+                }
+                Some(_) => return None,
+            };
+            Some(Unnoticed { details: one.clone(), holds })
         });
-        (name.clone(), containers.cloned().collect())
+        (name.clone(), unnoticed.collect())
     };
     inventory.iter().map(of_engine).collect()
 }
@@ -99,19 +109,13 @@ pub(crate) fn ways_past(
     if details.network_mode == NetworkMode::Host {
         ways.push("at every port that it listens on: it is on the network of its host".to_owned());
     }
-    let guests = [&details.id, &details.name].into_iter().find_map(|it| view.crowds.guests.get(it));
-    if let Some(guests) = guests {
-        ways.push(format!(
-            "from what lives in its network ({}), and loses it when this one sleeps",
-            guests.words()
-        ));
-    }
     let networks = details.holder.as_ref().map_or(&details.networks, |holder| &holder.networks);
     for network in networks {
         let mut crowd = view.crowds.networks.get(&network.name).cloned().unwrap_or_default();
         for one in unmanaged.get(&planned.engine).into_iter().flatten() {
-            if one.networks.iter().any(|its| its.name == network.name) {
-                crowd.add(&one.name);
+            let is_there = one.details.networks.iter().any(|its| its.name == network.name);
+            if is_there && !one.holds.contains(&planned.name) {
+                crowd.add(&one.details.name);
             }
         }
         if !crowd.named.is_empty() {

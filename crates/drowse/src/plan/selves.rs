@@ -7,7 +7,22 @@ use drowse_gateway::{Target, Upstream, Vantage};
 use drowse_provider::{Details, NetworkMode, PublishedPort, Reach, Transport};
 
 use super::EngineView;
-use crate::whereabouts::{Here, NAME_VARIABLE};
+use crate::whereabouts::{Here, NAME_VARIABLE, Own};
+
+/// Whether drowse itself runs in this container, or may.
+pub(super) fn is_drowse(details: &Details, here: &Here) -> bool {
+    let is_own = here.own.as_ref().is_some_and(|own| {
+        details.id == own.id || own.may_be_holder && lives_in_network_of(details, own)
+    });
+    is_own || here.machine.is(details).is_some()
+}
+
+fn lives_in_network_of(details: &Details, own: &Own) -> bool {
+    matches!(
+        &details.network_mode,
+        NetworkMode::Container(holder) if *holder == own.id || *holder == own.name
+    )
+}
 
 /// Notes why this container cannot be a workload, if drowse needs it to run.
 pub(super) fn refuse_our_own(details: &Details, here: &Here, mistakes: &mut Vec<String>) {
@@ -24,11 +39,7 @@ pub(super) fn refuse_our_own(details: &Details, here: &Here, mistakes: &mut Vec<
         ));
     }
     let Some(own) = &here.own else { return };
-    let lives_in_its_network = matches!(
-        &details.network_mode,
-        NetworkMode::Container(holder) if *holder == own.id || *holder == own.name
-    );
-    if own.may_be_holder && lives_in_its_network {
+    if own.may_be_holder && lives_in_network_of(details, own) {
         mistakes.push(format!(
             "drowse itself may run in it: it lives in the network of `{}`, and from inside the two \
              cannot be told apart; set `{NAME_VARIABLE}` to the name of drowse's own container",

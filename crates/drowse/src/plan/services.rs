@@ -97,7 +97,17 @@ impl<'a> Services<'a> {
             let is_it = |one: &&Arc<Details>| is_named(&one.id, &one.name, &one.labels, reference);
             return Ok(containers.iter().find(is_it));
         };
-        let members = self.0.get(&(engine, project.as_str(), service.as_str()));
+        self.chosen(engine, project, service)
+    }
+
+    /// The container of an engine that a compose service means.
+    pub(super) fn chosen(
+        &self,
+        engine: &str,
+        project: &str,
+        service: &str,
+    ) -> Result<Option<&'a Arc<Details>>, Replicas> {
+        let members = self.0.get(&(engine, project, service));
         let members = members.map(Vec::as_slice).unwrap_or_default();
         let chosen = compose::choose(members.iter().map(|details| Member::from(&***details)))?;
         Ok(chosen

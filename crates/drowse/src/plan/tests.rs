@@ -5,7 +5,7 @@ use drowse_provider::{Network, NetworkMode, Owner, Port, RestartPolicy, Support}
 use super::*;
 use crate::config::Severity;
 
-pub(super) fn container(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
+pub(in crate::plan) fn container(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
     let observation = Observation::new(ContainerStatus::Stopped, None);
     let mut details = Details::new(format!("id-{name}"), name, observation);
     details.created = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 - age));
@@ -16,34 +16,34 @@ pub(super) fn container(name: &str, age: u64, labels: &[(&str, &str)]) -> Detail
     details
 }
 
-pub(super) fn enabled(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
+pub(in crate::plan) fn enabled(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
     let mut details = container(name, age, labels);
     details.labels.insert("drowse.enable".to_owned(), "true".to_owned());
     details
 }
 
-pub(super) fn engine(containers: impl IntoIterator<Item = Details>) -> EngineView {
+pub(in crate::plan) fn engine(containers: impl IntoIterator<Item = Details>) -> EngineView {
     EngineView {
         containers: Some(containers.into_iter().map(Arc::new).collect()),
         ..EngineView::unread(Capabilities::all(), Reach::Local)
     }
 }
 
-pub(super) fn docker(containers: impl IntoIterator<Item = Details>) -> Inventory {
+pub(in crate::plan) fn docker(containers: impl IntoIterator<Item = Details>) -> Inventory {
     Inventory::from([("docker".to_owned(), engine(containers))])
 }
 
-pub(super) fn config(text: &str) -> Config {
+pub(in crate::plan) fn config(text: &str) -> Config {
     crate::config::from_text(text).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-pub(super) fn lines(plan: &Plan) -> String {
+pub(in crate::plan) fn lines(plan: &Plan) -> String {
     let line = |problem: &Problem| format!("{}: {}", problem.severity.as_str(), problem.line());
     plan.problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// The plan of a drowse that managed nothing before.
-pub(super) fn make(config: &Config, inventory: &Inventory) -> Plan {
+pub(in crate::plan) fn make(config: &Config, inventory: &Inventory) -> Plan {
     super::make(config, inventory, &Incumbents::default())
 }
 
@@ -296,7 +296,7 @@ fn a_route_that_can_lead_nowhere_is_refused_with_what_to_add() {
 }
 
 /// drowse in the container `own`, which is on the network `proxy`.
-fn inside(own: &Details) -> Here {
+pub(in crate::plan) fn inside(own: &Details) -> Here {
     Here {
         vantage: drowse_gateway::Vantage::inside(own),
         own: Some(Arc::new(crate::whereabouts::Own {

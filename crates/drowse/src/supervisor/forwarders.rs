@@ -10,7 +10,7 @@ use std::{
 
 use drowse_gateway::Vantage;
 use drowse_provider::Reach;
-use drowse_watcher::{LeaseKind, PhaseName, Workload};
+use drowse_watcher::{Hold, LeaseKind, PhaseName, Workload};
 use tokio::{sync::watch, time::Instant};
 use tracing::warn;
 
@@ -107,7 +107,7 @@ pub(super) async fn keep_awake(workload: Workload) {
         if !is_ready {
             return;
         }
-        let _lease = workload.try_lease(&holder, LeaseKind::Active);
+        let _lease = workload.try_lease(&holder, LeaseKind::Active).map(Hold::from);
         if news.wait_for(|snapshot| snapshot.phase != PhaseName::Ready).await.is_err() {
             return;
         }

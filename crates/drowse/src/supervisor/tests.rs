@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use drowse_gateway::GatewayOptions;
 use drowse_provider::{
     Action, Capabilities, ContainerStatus, Deadline, Details, Network, Observation, Port, Reach,
-    Signal,
+    Signal, Stats,
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{Lease, PhaseName};
@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{discovery, engines::Configured, front::Listeners};
+use crate::{clock::WallClock, discovery, engines::Configured, front::Listeners};
 
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -55,8 +55,10 @@ struct Supervised {
     address: SocketAddr,
     _listeners: Listeners,
     view: watch::Receiver<Arc<View>>,
+    holds: Holds,
+    store: Store,
     tasks: [JoinHandle<()>; 2],
-    _end: CancellationToken,
+    end: CancellationToken,
 }
 
 impl Drop for Supervised {
@@ -73,13 +75,19 @@ impl Supervised {
     }
 
     fn begin_on(engine: ScriptedEngine, configuration: &str) -> Self {
+        Self::begin_with(engine, configuration, Store::in_memory(WallClock::system()))
+    }
+
+    fn begin_with(engine: ScriptedEngine, configuration: &str, store: Store) -> Self {
         let config = Arc::new(crate::config::from_text(configuration).unwrap());
         let engines = Arc::new(Engines::of(Arc::new(engine.clone())));
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let (front, bound) = Front::bind(&[listen], GatewayOptions::new()).unwrap();
         let address = bound.addresses()[0];
         let inventory = Arc::new(watch::Sender::new(Inventory::new()));
-        let (supervisor, view) = Supervisor::new(config, engines.clone(), front.clone());
+        let (supervisor, view) =
+            Supervisor::new(config, engines.clone(), front.clone(), store.clone());
+        let holds = supervisor.holds();
         let end = CancellationToken::new();
         let tasks = [
             tokio::spawn(supervisor.run(inventory.subscribe(), end.clone())),
@@ -89,7 +97,7 @@ impl Supervised {
                 inventory,
             )),
         ];
-        Self { engine, front, address, _listeners: bound.serve(), view, tasks, _end: end }
+        Self { engine, front, address, _listeners: bound.serve(), view, holds, store, tasks, end }
     }
 
     fn add(&self, name: &str, labels: &[(&str, &str)]) -> ScriptedContainer {
@@ -295,4 +303,78 @@ async fn a_container_that_forwards_requests_to_us_is_kept_awake_in_each_of_its_r
     assert_eq!(workload.leases(), 0);
     proxy.start();
     tokio::time::timeout(Duration::from_secs(20), is_kept()).await.unwrap();
+}
+
+mod holds;
+mod needs;
+mod time;
+
+fn used(milliseconds: u64) -> Stats {
+    let mut stats = Stats::default();
+    stats.cpu = Some(Duration::from_millis(milliseconds));
+    stats
+}
+
+/// Waits until something else than leases spoke against a sleep, or until nothing does any more.
+async fn busy_by(workload: &Workload, wanted: Option<&str>) {
+    let mut news = workload.watch();
+    let is_so = |now: &drowse_watcher::Snapshot| match (&now.vetoed_by, wanted) {
+        (Some(busy), Some(words)) => busy.contains(words),
+        (busy, wanted) => busy.is_some() == wanted.is_some(),
+    };
+    let waited = tokio::time::timeout(PATIENCE, news.wait_for(is_so)).await.map(drop);
+    assert!(waited.is_ok(), "never {wanted:?}: {:?}", workload.snapshot());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_works_past_the_gateway_is_not_put_to_sleep() {
+    let mut all = Supervised::begin("");
+    let app = all.add("app", &[("drowse.idle", "1m")]);
+    let shut = all.add("shut", &[("drowse.idle", "1m")]);
+    app.set_details(|details| {
+        details.published.push(drowse_provider::PublishedPort {
+            container: Port::tcp(80),
+            host_address: [0, 0, 0, 0].into(),
+            host_port: Some(8080),
+        });
+    });
+    all.engine.resync();
+    // Twenty seconds of two cores, as far as it is asked.
+    for container in [&app, &shut] {
+        container.use_machine((0..8).map(|reads| used(reads * 20_000)));
+    }
+    let (open, alone) = (all.workload("app").await, all.workload("shut").await);
+    drop((in_use(&open).await, in_use(&alone).await));
+    busy_by(&open, Some("its processor use")).await;
+    comes_to(&alone, PhaseName::Asleep).await;
+    assert_eq!(shut.calls(Action::Stats), 0, "nobody uses it without our seeing it");
+    assert_eq!(app.calls(Action::Stop), 0);
+    comes_to(&open, PhaseName::Asleep).await;
+    assert!(app.calls(Action::Stats) >= 9, "it was asked until it rested");
+}
+
+/// The ways past a container come and go with what is beside it.
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_before_a_sleep_follows_the_plan() {
+    let mut all = Supervised::begin("");
+    let on_network = |container: &ScriptedContainer| {
+        container.set_details(|details| {
+            let network = Network::new("back", Some("bridge".to_owned()), Vec::new());
+            details.networks = vec![network];
+        });
+    };
+    let app = all.add("app", &[("drowse.idle", "1m")]);
+    on_network(&app);
+    all.engine.resync();
+    app.use_machine((0..1_000).map(|reads| used(reads * 20_000)));
+    let workload = all.workload("app").await;
+    let neighbour = all.engine.add("neighbour");
+    on_network(&neighbour);
+    neighbour.start();
+    all.engine.resync();
+    drop(in_use(&workload).await);
+    busy_by(&workload, Some("its processor use")).await;
+    neighbour.remove();
+    all.engine.resync();
+    comes_to(&workload, PhaseName::Asleep).await;
 }

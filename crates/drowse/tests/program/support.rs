@@ -52,6 +52,7 @@ impl Place {
         command
             .args(arguments)
             .env("DROWSE_STATE_DIR", self.path("state"))
+            .env("DROWSE_DATA_DIR", self.path("data"))
             .env("DOCKER_HOST", format!("unix://{}", self.path("docker.sock").display()))
             .env_remove("DROWSE_CONFIG")
             .env_remove("DROWSE_LOG_FORMAT")

@@ -151,7 +151,7 @@ impl Reader<'_> {
         Some(ProcessConfig { command: command?, directory, environment })
     }
 
-    fn command(&mut self, node: &Node) -> Option<Vec<String>> {
+    pub(super) fn command(&mut self, node: &Node) -> Option<Vec<String>> {
         let expected = "a list of the program and its arguments, such as `[node, app.js]`";
         let Value::List(items) = &node.value else {
             self.error(&node.place, format!("expected {expected}, found {}", node.value.kind()));

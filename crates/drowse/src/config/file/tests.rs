@@ -185,7 +185,7 @@ workloads:
     10 |   idle: -5m
        |         ^^^
 
-    error: expected `stop`, `pause` or `kill`, found a list
+    error: expected `stop`, `pause`, `pause_then_stop` or `kill`, found a list
       --> drowse.yaml:11:10
        |
     11 |   sleep: [stop]
@@ -220,12 +220,6 @@ workloads:
        |
     15 |     routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
        |                                                                        ^^^^
-
-    error: unknown key `needs`: expected one of `container`, `routes`, `idle`, `sleep`, `stop_signal`, `stop_timeout`, `wake_timeout`, `start_grace`, `network`, `passive_user_agents`, `passive_paths`, `ha`
-      --> drowse.yaml:16:5
-       |
-    16 |     needs: [db]
-       |     ^^^^^
 
     error: `container` is missing: say what sleeps, such as `container: {name: db}`
       --> drowse.yaml:17:3
@@ -448,4 +442,5 @@ fn a_password_in_an_engines_url_is_not_shown() {
     assert!(!shown.contains("secret") && shown.contains("drowse.yaml:1:"), "{shown}");
 }
 
+mod needs;
 mod proxmox;

@@ -1,32 +1,24 @@
 //! `wake --all` and `release`: everything that is managed, at once.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::Body,
     extract::{Query, State},
-    http::header,
-    response::{IntoResponse as _, Response},
+    response::Response,
 };
-use bytes::Bytes;
 use drowse_provider::Deadline;
-use drowse_watcher::{Lease, Workload};
-use futures::{StreamExt as _, stream, stream::FuturesUnordered};
-use serde::Deserialize;
+use drowse_watcher::{Lease, Role, SleepMethod, Workload};
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
-use super::{Control, Wait, Woken, engine_was_never_read, wake_one};
+use super::{Control, Forced, Wait, Woken, engine_was_never_read, lines, wake_one};
 use crate::{
     config::Severity,
     control::{Class, Refusal, Told},
     plan::PlannedContainer,
-    view::View,
+    view::{Entry, View},
 };
-
-/// What was found out and not sent yet. When it is full, the next to be told wait for a place: what
-/// was ordered goes on.
-const UNSENT: usize = 16;
 
 /// The names of the leases that these commands take.
 const WAKER: &str = "wake command";
@@ -38,15 +30,9 @@ pub(crate) struct Released {
     _leases: Vec<(Workload, Option<Lease>)>,
 }
 
-#[derive(Deserialize)]
-pub(super) struct Force {
-    #[serde(default)]
-    force: bool,
-}
-
 pub(super) async fn wake_all(State(control): State<Control>, wait: Query<Wait>) -> Response {
     info!("everything is woken by a command");
-    telling(|told| async move {
+    lines::telling(|told| async move {
         let rouse = Rouse { holder: WAKER, with_processes: true, told: &told };
         // All are awake at one moment; from then on each has its idle time.
         drop(rouse.everything(&control.view, wait.duration()).await);
@@ -56,10 +42,10 @@ pub(super) async fn wake_all(State(control): State<Control>, wait: Query<Wait>) 
 pub(super) async fn release(
     State(control): State<Control>,
     wait: Query<Wait>,
-    Query(Force { force }): Query<Force>,
+    Query(Forced { force }): Query<Forced>,
 ) -> Response {
     info!("everything is woken by a command, to be released");
-    telling(move |told| async move {
+    lines::telling(move |told| async move {
         let rouse = Rouse { holder: RELEASER, with_processes: false, told: &told };
         let roused = rouse.everything(&control.view, wait.duration()).await;
         if roused.failures > 0 && !force {
@@ -75,36 +61,7 @@ pub(super) async fn release(
     })
 }
 
-/// An answer whose lines are written as they are told. The telling ends early if the client goes away.
-fn telling<F>(teller: impl FnOnce(mpsc::Sender<Told>) -> F) -> Response
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (told, lines) = mpsc::channel(UNSENT);
-    let client = told.clone();
-    let teller = teller(told);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = teller => {}
-            () = client.closed() => {}
-        }
-    });
-    let lines = stream::unfold(lines, |mut lines| async {
-        let told = lines.recv().await?;
-        Some((Ok::<_, Infallible>(line(&told)), lines))
-    });
-    let kind = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    (kind, Body::from_stream(lines)).into_response()
-}
-
-fn line(told: &Told) -> Bytes {
-    #[expect(clippy::expect_used, reason = "see the message")]
-    let mut line = serde_json::to_vec(told).expect("strings and numbers are always JSON");
-    line.push(b'\n');
-    line.into()
-}
-
-/// A client that has gone away is nobody to tell: [`telling`] ends for that reason.
+/// A client that has gone away is nobody to tell: [`lines::telling`] ends for that reason.
 async fn tell(to: &mpsc::Sender<Told>, told: Told) {
     _ = to.send(told).await;
 }
@@ -138,7 +95,7 @@ impl Rouse<'_> {
             for entry in &now.entries {
                 let is_process = matches!(entry.planned.container, PlannedContainer::Process(_));
                 let is_tried = roused.leases.iter().any(|(tried, _)| tried.is(&entry.workload));
-                if !is_tried && (self.with_processes || !is_process) {
+                if !is_tried && is_put_to_sleep(entry) && (self.with_processes || !is_process) {
                     let woken = wake_one(entry, self.holder, deadline);
                     waking.push(async move { (entry, woken.await) });
                 }
@@ -191,4 +148,11 @@ impl Rouse<'_> {
         roused.failures += 1;
         tell(self.told, Told::Refused { workload, refusal }).await;
     }
+}
+
+/// What ends by itself, and what drowse never puts to sleep, is as its user wants it; whatever else needs
+/// it wakes it.
+fn is_put_to_sleep(entry: &Entry) -> bool {
+    let policy = &entry.planned.policy;
+    policy.role == Role::Service && policy.sleep != SleepMethod::Never
 }

@@ -3,6 +3,7 @@ use std::time::SystemTime;
 use drowse_provider::{Actor, Capabilities};
 
 use super::*;
+use crate::labels::Dialect;
 
 fn cluster() -> ScriptedEngine {
     ScriptedEngine::with("home", Capabilities::all(), Reach::Routed)

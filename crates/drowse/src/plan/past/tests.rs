@@ -60,6 +60,26 @@ fn neighbours_that_are_not_managed_are_ways_past() {
     ");
 }
 
+/// Whoever nobody enabled and needs it keeps it awake by running: there is nothing to notice.
+#[test]
+fn who_keeps_it_awake_takes_no_way_past() {
+    let running = |name: &str, needs: &str| {
+        let labels = [
+            ("com.docker.compose.project", "shop"),
+            ("com.docker.compose.service", name),
+            ("com.docker.compose.depends_on", needs),
+        ];
+        let mut details = on(container(name, 1, &labels), &["back"]);
+        details.observation.status = ContainerStatus::Running;
+        details.observation.run = Some(RunId::new("1"));
+        details
+    };
+    let mut web = on(enabled("web", 1, &[]), &["back"]);
+    web.labels.append(&mut running("web", "db:service_started:false").labels);
+    let inventory = docker([web, running("db", ""), running("admin", "web:service_started:false")]);
+    insta::assert_snapshot!(ways_to_web(&inventory), @"from `db` on the network `back`");
+}
+
 #[test]
 fn what_has_an_address_of_its_own_is_reached_there_and_has_no_neighbours() {
     let mut web = on(enabled("web", 1, &[]), &["net0", "net1"]);

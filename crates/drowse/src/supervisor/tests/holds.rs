@@ -1,0 +1,91 @@
+//! Holds by hand, as the control socket gives them.
+
+use axum::{body::Body, http::Request};
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::{
+    clock::testing::SetClock,
+    control::server::{Control, router},
+    schedule::driver,
+};
+
+impl Supervised {
+    /// What a command answers: the status, and what is said.
+    fn command(&self, path: &str) -> impl Future<Output = (u16, serde_json::Value)> + use<> {
+        let control = Control {
+            view: self.view.clone(),
+            front: self.front.clone(),
+            holds: self.holds.clone(),
+            released: mpsc::channel(1).0,
+            store: self.store.clone(),
+            followers: Control::places_for_followers(),
+            grace: Duration::ZERO,
+            end: self.end.clone(),
+        };
+        let uri = format!("/v1/workloads/{path}");
+        let request = Request::post(uri).body(Body::empty()).unwrap();
+        let answer = TowerToHyperService::new(router(control)).call(request);
+        async move {
+            let (head, body) = answer.await.unwrap().into_parts();
+            let body = axum::body::to_bytes(body, 64 * 1024).await.unwrap();
+            (head.status.as_u16(), serde_json::from_slice(&body).unwrap())
+        }
+    }
+}
+
+const ASLEEP: &str = "app/hold?asleep=true&timeout_ms=300000";
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let waited = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waited).await.is_ok(), "never {what}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_asleep_is_seen_through_when_its_client_goes_away() {
+    let mut all = Supervised::begin("");
+    let app = all.add("app", &[("drowse.idle", "1h")]);
+    let workload = all.workload("app").await;
+    drop(in_use(&workload).await);
+    // Slow, and then refused: nobody is there to be told so.
+    let refusal = drowse_provider::ErrorKind::Failed { exit: None, message: "no".to_owned() };
+    app.always(Action::Stop, Step::refuse(refusal).late_by(Duration::from_secs(20)));
+    let client = tokio::spawn(all.command("app/hold?asleep=true&timeout_ms=30000"));
+    app.called(Action::Stop, 1).await;
+    assert!(all.holds.of("app").is_some());
+    let (status, answer) = all.command(ASLEEP).await;
+    assert_eq!(status, 409);
+    insta::assert_snapshot!(answer["error"].as_str().unwrap(), @"another command is about to hold it asleep");
+    client.abort();
+    assert!(client.await.is_err());
+    until("taken back", || all.holds.of("app").is_none()).await;
+    until("let go", || workload.snapshot().held_asleep.is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_asleep_counts_more_than_a_schedule_and_not_than_a_request() {
+    let clock = SetClock::at("2026-11-26T09:00:00Z");
+    let mut all = Supervised::begin("time_zone: Europe/Berlin");
+    let driver = driver::follow(all.view.clone(), clock.clock(), all.end.clone());
+    let driver = tokio::spawn(driver);
+    let app = all.add("app", &[("drowse.awake", "Mon-Fri 08:00-18:00")]);
+    let workload = all.workload("app").await;
+    comes_to(&workload, PhaseName::Ready).await;
+    let request = in_use(&workload).await;
+    assert_eq!(all.command(ASLEEP).await.0, 409);
+    drop(request);
+    let (status, answer) = all.command(ASLEEP).await;
+    assert_eq!(status, 200, "{answer}");
+    tokio::time::sleep(Duration::from_mins(30)).await;
+    assert_eq!((app.calls(Action::Start), app.calls(Action::Stop)), (1, 1));
+    assert_eq!(all.command("app/unhold").await.0, 200);
+    comes_to(&workload, PhaseName::Ready).await;
+    assert_eq!(workload.held_by(), [("schedule Mon-Fri 08:00-18:00".to_owned(), 1)]);
+    driver.abort();
+}

@@ -206,9 +206,11 @@ fn lay_out(root: &Path) {
         .expect("the Dockerfile to be written");
 
     let programs = root.join("image/usr/local/bin");
-    let run = root.join("image/run");
     std::fs::create_dir_all(&programs).expect("a folder");
-    std::fs::create_dir_all(&run).expect("a folder");
-    std::fs::set_permissions(&run, PermissionsExt::from_mode(0o1777)).expect("its mode");
+    for open_to_all in ["image/run", "image/data"].map(|folder| root.join(folder)) {
+        std::fs::create_dir_all(&open_to_all).expect("a folder");
+        std::fs::set_permissions(&open_to_all, PermissionsExt::from_mode(0o1777))
+            .expect("its mode");
+    }
     std::fs::copy(required("DROWSE_STATIC_BIN"), programs.join("drowse")).expect("drowse, static");
 }

@@ -45,8 +45,9 @@ impl DrowseSpec {
         let home = ["HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "TMPDIR"];
         let home = home.map(|name| (name.into(), folder.path().into()));
         let state = ("DROWSE_STATE_DIR".into(), folder.path().join("state").into());
+        let data = ("DROWSE_DATA_DIR".into(), folder.path().join("data").into());
         let log = ("RUST_LOG".into(), LOG.into());
-        let env = home.into_iter().chain([state, log]).collect();
+        let env = home.into_iter().chain([state, data, log]).collect();
         let program = program.into();
         Self { program, folder, listen, arguments: Vec::new(), env }
     }

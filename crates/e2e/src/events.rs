@@ -76,6 +76,18 @@ impl EventLog {
         own.map(|event| event.action.clone()).collect()
     }
 
+    /// What has happened to these containers so far, of these kinds, in its order: each with the name
+    /// that the test has for the container, as in `db start`.
+    pub fn order(&self, containers: &[(&str, &TestContainer)], actions: &[&str]) -> Vec<String> {
+        let seen = self.seen.borrow();
+        let told = seen.iter().filter(|event| actions.contains(&event.action.as_str()));
+        let named = told.filter_map(|event| {
+            let (name, _) = containers.iter().find(|(_, one)| one.id() == event.id)?;
+            Some(format!("{name} {}", event.action))
+        });
+        named.collect()
+    }
+
     /// Waits until this has happened to a container so many times.
     ///
     /// # Panics

@@ -36,6 +36,7 @@ pub struct SecondEngine {
     ours: Ipv4Addr,
     its: Ipv4Addr,
     number: u8,
+    arguments: &'static [&'static str],
 }
 
 impl SecondEngine {
@@ -44,6 +45,18 @@ impl SecondEngine {
     /// # Panics
     /// If it cannot be started; its log is shown.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same, of an engine whose containers go on when it is started again.
+    ///
+    /// # Panics
+    /// If it cannot be started; its log is shown.
+    pub async fn start_with_live_restore() -> Self {
+        Self::start_with(&["--live-restore"]).await
+    }
+
+    async fn start_with(arguments: &'static [&'static str]) -> Self {
         static COUNT: AtomicU8 = AtomicU8::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
         let folder = scratch_folder();
@@ -68,6 +81,7 @@ impl SecondEngine {
             ours: Ipv4Addr::new(10, 216, number, 1),
             its: Ipv4Addr::new(10, 216, number, 2),
             number,
+            arguments,
         };
         second.plug_in().await;
         second.start_dockerd().await;
@@ -78,6 +92,11 @@ impl SecondEngine {
     /// Its API, over the cable.
     pub fn url(&self) -> String {
         format!("tcp://{}:{PORT}", self.its)
+    }
+
+    /// Its socket, which only this machine's processes reach: for a relay.
+    pub fn socket(&self) -> &Path {
+        self.engine.socket()
     }
 
     /// Its machine, as the tests' machine reaches it.
@@ -98,13 +117,22 @@ impl SecondEngine {
     /// SIGKILL for the engine. Its containers go on, as they do without live-restore when an engine
     /// dies and is not told to end.
     pub async fn kill(&mut self) {
+        self.end_by(Signal::KILL).await;
+    }
+
+    /// SIGTERM for the engine. Without live-restore it stops its containers first.
+    pub async fn terminate(&mut self) {
+        self.end_by(Signal::TERM).await;
+    }
+
+    async fn end_by(&mut self, signal: Signal) {
         // nsenter has to have a child of its own in the namespace, and ends with it.
         let mut nsenter = self.dockerd.take().expect("the second engine to run");
         let nsenter_id = nsenter.id().expect("the second engine to run");
         let dockerd =
             eventually(DEADLINE, "its process", || async { first_child(nsenter_id, "dockerd") });
         let dockerd = Pid::from_raw(dockerd.await.cast_signed());
-        kill_process(dockerd.expect("a process"), Signal::KILL).expect("it to be killed");
+        kill_process(dockerd.expect("a process"), signal).expect("it to be sent a signal");
         within(DEADLINE, "its end", nsenter.wait()).await.expect("its end");
     }
 
@@ -156,6 +184,7 @@ impl SecondEngine {
             .arg("--tls=false")
             .arg(format!("--cgroup-parent=/{}/second-{}", sandbox(), self.number))
             .args(["--exec-opt", "native.cgroupdriver=cgroupfs"])
+            .args(self.arguments)
             // The same as the first engine's: see xtask.
             .args(["--bip", "10.213.0.1/16"])
             .args(["--default-address-pool", "base=10.214.0.0/16,size=24"])

@@ -152,6 +152,11 @@ impl Workload {
         Self { name: container.to_owned(), yaml }
     }
 
+    /// Its lines of the file.
+    pub fn yaml(&self) -> &str {
+        &self.yaml
+    }
+
     /// How long it stays awake after its last use, as in `2s`.
     #[must_use]
     pub fn idle(self, idle: &str) -> Self {

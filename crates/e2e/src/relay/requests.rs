@@ -1,6 +1,7 @@
 //! Reads the request lines out of the bytes that a client sends.
 
 use http::Method;
+use tokio::time::Instant;
 
 use super::scope::Scope;
 
@@ -13,6 +14,8 @@ pub struct Recorded {
     pub path: String,
     /// The query, as sent.
     pub query: String,
+    /// When its head was whole.
+    pub at: Instant,
 }
 
 impl Recorded {
@@ -28,12 +31,22 @@ impl Recorded {
             && self.path.rsplit('/').next() == Some(order)
     }
 
+    /// The name or id of the container that it is about, if it is about one.
+    pub fn container(&self) -> Option<&str> {
+        self.path.strip_prefix("/containers/")?.split('/').next()
+    }
+
     fn parse(head: &str) -> Option<Self> {
         let mut words = head.lines().next()?.split(' ');
         let method = words.next()?.parse().ok()?;
         let target = words.next()?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        Some(Self { method, path: without_version(path).to_owned(), query: query.to_owned() })
+        Some(Self {
+            method,
+            path: without_version(path).to_owned(),
+            query: query.to_owned(),
+            at: Instant::now(),
+        })
     }
 }
 

@@ -20,7 +20,7 @@ const MARK: &str = "=== exit code ";
 const SET_UP: &str = r#"
 ln -s "${DOCKER_HOST#unix://}" /run/docker.sock
 unset DOCKER_HOST DROWSE_TEST_DOCKER RUST_LOG DROWSE_STATE_DIR XDG_RUNTIME_DIR
-mkdir home && export HOME=$PWD/home
+mkdir home && export HOME=$PWD/home DROWSE_DATA_DIR=$PWD/home/data
 docker create --name base drowse-testapp:1
 docker commit --change 'EXPOSE 80' base traefik/whoami
 docker rm base

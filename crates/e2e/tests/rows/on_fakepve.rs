@@ -1,5 +1,7 @@
 //! The same program on a Proxmox cluster, or what stands in for one.
 
+mod on_dockerd;
+
 use std::time::Duration;
 
 use drowse_e2e::{DEADLINE, Drowse, Guest, ProxmoxSite, eventually};

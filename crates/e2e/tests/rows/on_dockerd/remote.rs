@@ -65,6 +65,8 @@ async fn row_36_what_a_restarted_engine_starts_again_sleeps_again() {
     let drowse = drowse_of(&second).await;
     served_by(&drowse, "always.test").await;
     app.wait_for("exited", Duration::from_mins(1)).await;
+    // drowse has seen that, too: an order that the engine's end leaves open is another story.
+    drowse.wait_until(app.name(), |state| state == "asleep", DEADLINE).await;
     let slept = app.state().await.started_at;
 
     second.kill().await;

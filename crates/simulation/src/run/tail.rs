@@ -22,6 +22,8 @@ const SILENCE: Duration = Duration::from_mins(10);
 /// How long whoever asks at last has patience.
 const PATIENCE: Duration = Duration::from_mins(30);
 
+/// How soon whoever is told "not yet" asks again.
+const ASKS_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long they use it.
 const HELD: Duration = Duration::from_mins(12);
 /// How soon what has died under them runs again: after the longest rest of a circuit, at last.
@@ -154,6 +156,15 @@ fn check_asleep(driver: &Driver, drowse: &Drowse, index: usize) {
     }
 }
 
+/// Whether it is only slow: itself, or something that it needs.
+fn is_not_yet(error: &WakeError) -> bool {
+    match error {
+        WakeError::Timeout { .. } => true,
+        WakeError::Dependency { source, .. } => is_not_yet(source),
+        _ => false,
+    }
+}
+
 /// One request wakes it, with all that it needs.
 async fn wake(driver: &mut Driver, drowse: &Drowse, index: usize) -> Option<()> {
     let workload = drowse.workload(index)?;
@@ -172,10 +183,11 @@ async fn wake(driver: &mut Driver, drowse: &Drowse, index: usize) -> Option<()> 
             // Who is told "not yet" asks again, as browsers do.
             for nth in 0.. {
                 let answer = client::use_it(&world, &workload, (LAST << 32) + nth, &request).await;
-                let is_not_yet = matches!(answer, Answer::Refused(WakeError::Timeout { .. }));
+                let is_not_yet = matches!(&answer, Answer::Refused(error) if is_not_yet(error));
                 if !is_not_yet || nth > 100 {
                     return answer;
                 }
+                tokio::time::sleep(ASKS_AGAIN_AFTER).await;
             }
             Answer::NeverServed
         }

@@ -173,7 +173,7 @@ impl Core {
         let still_idle = if self.is_forced() {
             self.cut_short();
             true
-        } else if seen.leases() > 0 {
+        } else if seen.leases() > 0 && !sabotaged!(IgnoreLeases) {
             // It was looked at for somebody who has left since, and who would have cut it short.
             false
         } else if self.proven.is_some() {

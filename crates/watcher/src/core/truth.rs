@@ -389,6 +389,10 @@ impl Core {
             }
             (_, Some(ContainerStatus::Running)) if was_running && same_run => {}
             (_, Some(ContainerStatus::Paused)) => {
+                if !same_run && !matches!(old, Belief::Unread) {
+                    // Whoever froze it had started it before, unseen.
+                    self.shared.word.touch(now.as_millis());
+                }
                 if old.status() != Some(&ContainerStatus::Paused) {
                     self.frozen_from_outside(now);
                 }

@@ -336,3 +336,22 @@ fn what_is_never_put_to_sleep_is_not_even_looked_at() {
         assert_eq!(answer.as_deref(), Some("it is never put to sleep"));
     }
 }
+
+#[test]
+fn what_was_started_and_frozen_unseen_was_started_by_somebody() {
+    let mut bench = Bench::asleep();
+    bench.pass(IDLE * 10);
+    bench.synced(frozen("two"));
+    bench.read_says(frozen("two"));
+    bench.pass(IDLE / 2);
+    // Something that needs it has it thawed, and leaves at once.
+    let (id, deadline) = (AskId(1_000), bench.now + FAR);
+    bench.tell(Input::Ask { id, kind: LeaseKind::Dependent, deadline });
+    bench.wake_up("two");
+    assert_eq!(bench.granted(), [id]);
+    bench.shared.word.drop_passive();
+    bench.tell(Input::LetGo);
+    assert!(bench.reading().is_none(), "its idle time since that start is not over");
+    bench.pass(IDLE);
+    assert!(bench.reading().is_some());
+}

@@ -89,12 +89,27 @@ impl ContainedSpec {
         Contained { container, _folder: folder }
     }
 
-    /// Runs it to its end; its exit code and all that it wrote.
-    pub async fn run_to_end(self, networks: &[&TestNetwork]) -> (i64, String) {
+    /// Runs it to its end.
+    pub async fn run_to_end(self, networks: &[&TestNetwork]) -> RunEnded {
         let contained = self.start(networks).await;
         let ended = contained.container.wait_for("exited", DEADLINE).await;
-        (ended.exit_code, contained.log().await)
+        RunEnded {
+            code: ended.exit_code,
+            stdout: contained.container.stdout().await,
+            log: contained.log().await,
+        }
     }
+}
+
+/// What a command in a container came to.
+#[derive(Debug)]
+pub struct RunEnded {
+    /// Its exit code.
+    pub code: i64,
+    /// What it wrote to its standard output.
+    pub stdout: String,
+    /// All that it wrote.
+    pub log: String,
 }
 
 /// drowse in a container. Removed on drop; if the test failed, its log has been shown by whoever

@@ -320,7 +320,17 @@ impl TestContainer {
 
     /// All that it has written, over all its runs.
     pub async fn log(&self) -> String {
-        let path = format!("/containers/{}/logs?stdout=1&stderr=1", self.id);
+        self.written("stdout=1&stderr=1").await
+    }
+
+    /// What it has written to its standard output. The engine keeps the order within a stream only:
+    /// lines of the other one may stand between those of one document.
+    pub async fn stdout(&self) -> String {
+        self.written("stdout=1").await
+    }
+
+    async fn written(&self, streams: &str) -> String {
+        let path = format!("/containers/{}/logs?{streams}", self.id);
         let answer = self.spec.engine.successful(Method::GET, &path, None).await;
         // Each piece begins with its stream and its length.
         let mut rest = answer.body.as_ref();

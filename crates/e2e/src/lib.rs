@@ -21,7 +21,7 @@ mod site;
 mod wait;
 pub mod websocket;
 
-pub use contained::{Contained, ContainedSpec};
+pub use contained::{Contained, ContainedSpec, RunEnded};
 pub use container::{ContainerSpec, State, TestContainer};
 pub use dockerd::Dockerd;
 pub use drowse::{Drowse, DrowseSpec};

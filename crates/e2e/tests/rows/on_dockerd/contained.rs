@@ -13,13 +13,13 @@ async fn checked(site: &Site, networks: &[&drowse_e2e::TestNetwork]) -> (i64, Va
     let spec = site.contained().await.arguments(["check", "--json"]);
     let own = networks[0].name().to_owned();
     let spec = spec.with(|container| container.network(&own));
-    let (code, written) = spec.run_to_end(&networks[1..]).await;
-    // The engine puts eight bytes before each piece of what is written.
-    let json = written.find('{').and_then(|begin| {
-        let mut documents = serde_json::Deserializer::from_str(&written[begin..]).into_iter();
-        documents.next()?.ok()
-    });
-    (code, json.unwrap_or_else(|| panic!("no JSON: {written}")))
+    let ended = spec.run_to_end(&networks[1..]).await;
+    match serde_json::from_str(&ended.stdout) {
+        Ok(report) => (ended.code, report),
+        Err(error) => {
+            panic!("no JSON: {error}: {}\nof all that it wrote: {}", ended.stdout, ended.log)
+        }
+    }
 }
 
 #[tokio::test]

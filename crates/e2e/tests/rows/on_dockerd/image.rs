@@ -47,8 +47,8 @@ async fn a_socket_that_it_may_not_open_is_told_with_the_group() {
     chown(socket, Some(0), Some(SOCKETS_GROUP)).unwrap();
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660)).unwrap();
     let spec = site.contained().await.arguments(["check"]);
-    let (code, written) = spec.with(|spec| spec.config("User", json!(""))).run_to_end(&[]).await;
-    assert_eq!(code, 69, "{written}");
+    let ended = spec.with(|spec| spec.config("User", json!(""))).run_to_end(&[]).await;
+    assert_eq!(ended.code, 69, "{}", ended.log);
     let group = format!("the group that owns the socket (`{SOCKETS_GROUP}`)");
-    assert!(written.contains(&group), "{written}");
+    assert!(ended.log.contains(&group), "{}", ended.log);
 }

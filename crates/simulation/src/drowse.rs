@@ -8,19 +8,21 @@ use std::{
 
 use drowse_provider::{Deadline, Engine as _, Reference};
 use drowse_watcher::{
-    AsleepHold, Force, Hold, KeepAwake, LeaseKind, Need, Needs, OrderSlots, StopGate, Workload,
-    WorkloadSpec,
+    AsleepHold, Force, Group, Hold, KeepAwake, LeaseKind, Need, Needs, OrderSlots, StopGate,
+    Workload, WorkloadSpec,
 };
 
 use crate::{
     client,
-    plan::Request,
+    plan::{GROUPS, Request},
     provider::{Gate, Serves, SimulatedEngine},
     world::{Held, Shared, World},
 };
 
 /// How often it is looked at whether the requests of an earlier management are through.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// How long it takes to tell one of what it needs, where many are told: longer than a read.
+const BETWEEN_TWO: Duration = Duration::from_millis(20);
 
 /// One life of drowse.
 #[derive(Clone, Debug)]
@@ -30,6 +32,7 @@ pub(crate) struct Drowse(Arc<Inner>);
 struct Inner {
     world: Shared,
     slots: Vec<OrderSlots>,
+    groups: Vec<Group>,
     workloads: Mutex<BTreeMap<usize, Workload>>,
     holds: Mutex<BTreeMap<usize, Holds>>,
 }
@@ -41,21 +44,32 @@ struct Holds {
     asleep: Option<Held>,
 }
 
+/// How much a workload is told of what it needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Who that is: it is waited for.
+    Names,
+    Handles,
+}
+
 impl Drowse {
     /// Begins to manage all that there is.
     pub(crate) async fn begin(world: &Shared) -> Self {
         let plan = world.lock().plan.clone();
         let slots = plan.engines.iter().map(|engine| OrderSlots::new(engine.slots)).collect();
+        let groups = (0..GROUPS).map(|group| Group::new(format!("g{group}"))).collect();
         let (workloads, holds) = (Mutex::default(), Mutex::default());
-        let inner = Inner { world: world.clone(), slots, workloads, holds };
+        let inner = Inner { world: world.clone(), slots, groups, workloads, holds };
         let drowse = Self(Arc::new(inner));
         // Nothing that others may need sleeps before it is known what they need.
         let holds: Vec<Option<Hold>> = plan.present().map(|index| drowse.manage(index)).collect();
+        // The harder order: whatever is wanted awake before it is told of what it needs waits for that.
+        drowse.look_at_holds();
         for index in plan.present() {
+            tokio::time::sleep(BETWEEN_TWO).await;
             drowse.tell(index).await;
         }
         drop(holds);
-        drowse.look_at_holds();
         drowse
     }
 
@@ -89,10 +103,14 @@ impl Drowse {
             Vec::new()
         };
         let memory = world.lock().memory(index);
-        let spec = WorkloadSpec::new(name, provider, readiness, policy)
+        let mut spec = WorkloadSpec::new(name, provider, readiness, policy)
             .with_slots(self.0.slots[planned.engine].clone())
             .with_memory(memory)
+            .with_needs(self.needs(index, Told::Names))
             .with_gates(gates);
+        if let Some(group) = planned.group {
+            spec = spec.with_group(self.0.groups[group].clone());
+        }
         world.lock().managed(index);
         let (workload, hold) = Workload::spawn_held(spec, "being wired");
         self.workloads().insert(index, workload);
@@ -100,14 +118,15 @@ impl Drowse {
         Some(hold)
     }
 
-    /// What it needs, as it is managed now.
-    fn needs(&self, index: usize) -> Needs {
+    /// What it needs: as it is managed now, or by name alone.
+    fn needs(&self, index: usize, told: Told) -> Needs {
         let world = self.0.world.lock();
         if world.is_misconfigured(index) {
             return Needs::InError("it needs what is not there".to_owned());
         }
         let need = |(needed, condition): &(usize, _)| {
-            Need::new(World::name(*needed), self.workload(*needed), *condition)
+            let workload = self.workload(*needed).filter(|_| told == Told::Handles);
+            Need::new(World::name(*needed), workload, *condition)
         };
         let needs = world.plan.workloads[index].needs.iter();
         Needs::Of(needs.filter(|(needed, _)| world.is_needed(index, *needed)).map(need).collect())
@@ -116,7 +135,7 @@ impl Drowse {
     /// Tells it what it needs, as it is now, and waits until that is told.
     async fn tell(&self, index: usize) {
         if let Some(workload) = self.workload(index) {
-            workload.set_needs(self.needs(index)).await;
+            workload.set_needs(self.needs(index, Told::Handles)).await;
         }
     }
 
@@ -194,7 +213,8 @@ impl Drowse {
         let drowse = self.clone();
         let name = World::name(index);
         // What it needs stays held in between.
-        let in_between = self.needs(index).hold(&name);
+        let in_between = self.needs(index, Told::Handles).hold(&name);
+        self.0.world.lock().leaves_its_group(index);
         tokio::spawn(async move {
             former.close().await;
             let hold = drowse.manage(index);

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use drowse_watcher::{Condition, Policy};
 
+/// How many groups there may be in one world.
+pub(crate) const GROUPS: usize = 2;
+
 /// A world: what is in it, and what happens. Everything else follows from the seed.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -36,6 +39,8 @@ pub(crate) struct WorkloadPlan {
     pub(crate) policy: Policy,
     /// Of others, all with smaller numbers: there is no cycle.
     pub(crate) needs: Vec<(usize, Condition)>,
+    /// It is used together with the others of this group.
+    pub(crate) group: Option<usize>,
     /// It is asked before each sleep whether it is busy.
     pub(crate) has_gate: bool,
     /// Its engine starts it again when it ends by itself, and when the engine itself restarts.
@@ -228,6 +233,16 @@ impl Plan {
         let mut plan = self.clone();
         plan.happenings.drain(range);
         plan
+    }
+
+    /// The others of its group.
+    pub(crate) fn mates(&self, index: usize) -> impl Iterator<Item = usize> + use<> {
+        let group = self.workloads[index].group;
+        let is_mate = |other: &usize| {
+            *other != index && group.is_some() && self.workloads[*other].group == group
+        };
+        let mates: Vec<usize> = self.present().filter(is_mate).collect();
+        mates.into_iter()
     }
 
     /// Those that are in it.

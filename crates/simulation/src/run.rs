@@ -1,6 +1,7 @@
 //! One world from its beginning to its end, over all lives of drowse in it.
 
 mod happen;
+mod last;
 mod tail;
 
 use std::{sync::Arc, time::Duration};

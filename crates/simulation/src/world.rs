@@ -21,7 +21,7 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 
 pub(crate) use self::{
-    container::{By, Container},
+    container::{By, Container, STOP_TIMEOUT},
     engine::Machine,
     events::{Watcher, WatcherId, watch},
     orders::Order,
@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) calm_since: Option<Duration>,
     /// All sleep and nothing happens: no engine may be called.
     pub(crate) is_silent: bool,
+    /// Nobody wants anything any more: what is awake falls asleep, and nothing is started.
+    pub(crate) is_winding_down: bool,
     /// When the machine last woke from a sleep of its own: nobody could be answered before.
     pub(crate) resumed_at: Duration,
     clock: Clock,
@@ -117,6 +119,7 @@ impl World {
             is_calm: false,
             calm_since: None,
             is_silent: false,
+            is_winding_down: false,
             resumed_at: Duration::ZERO,
             clock: Clock::Stands(Duration::ZERO),
             agenda: BTreeMap::new(),

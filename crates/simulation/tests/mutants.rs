@@ -1,7 +1,7 @@
 //! The simulation bites: each of these deliberate bugs of the watcher is found, by an invariant that
 //! it breaks, within so many worlds. (Without any, `worlds.rs` finds nothing.)
 
-#![cfg(feature = "sabotage")]
+#![cfg(all(feature = "sabotage", debug_assertions))]
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ mutants! {
     forget_deadlines: ForgetDeadlines, Answered, 10;
     forget_a_waiter: ForgetAWaiter, Answered, 10;
     ready_without_a_probe: ReadyWithoutAProbe, Ready | Needs, 10;
-    believe_in_spite_of_news: BelieveInSpiteOfNews, Truth, 20;
+    believe_in_spite_of_news: BelieveInSpiteOfNews, Truth | Asleep, 20;
     order_again_after_a_lost_answer: OrderAgainAfterALostAnswer, OneOrder, 20;
     start_before_needs: StartBeforeNeeds, Needs, 20;
     let_go_of_needs: LetGoOfNeeds, Needs | Repaired, 20;
@@ -64,7 +64,10 @@ mutants! {
     forget_the_last_use: ForgetTheLastUse, InUse, 20;
     ignore_deaths: IgnoreDeaths, Ready, 150;
     ignore_minimum_awake: IgnoreMinimumAwake, InUse, 150;
-    ignore_gates: IgnoreGates, InUse, 400;
+    ignore_gates: IgnoreGates, InUse | Together, 400;
     ignore_starts_from_outside: IgnoreStartsFromOutside, InUse, 200;
     wake_what_is_held_asleep: WakeWhatIsHeldAsleep, Held, 300;
+    wake_no_mates: WakeNoMates, Together, 100;
+    ignore_mates: IgnoreMates, Together, 100;
+    leave_mates_behind: LeaveMatesBehind, Together, 100;
 }

@@ -20,6 +20,7 @@ mod idle;
 mod io;
 mod job;
 mod locks;
+mod mates;
 mod moment;
 mod needs;
 mod orders;
@@ -50,6 +51,7 @@ pub(crate) use reason::Reason;
 
 use failures::Failures;
 use gates::Gates;
+use mates::Mates;
 use needs::Needed;
 use waiters::Waiters;
 
@@ -81,6 +83,8 @@ pub(crate) struct Core {
     failures: Failures,
     held: Option<Box<Held>>,
     outside: Outside,
+    /// If it is in a group.
+    mates: Option<Box<Mates>>,
 
     /// Since when it has been alive without having been put to sleep in between.
     awake_since: Moment,
@@ -198,6 +202,8 @@ struct OpenOrder {
     state: OrderState,
     /// Somebody wants it asleep. Whether they wait for that is another matter.
     is_on_request: bool,
+    /// What it is to end was frozen before: with its group it has slept since then.
+    is_of_frozen: bool,
     /// What was ready when a sleep was ordered: ready again if the order was not taken.
     resume: Option<Proven>,
 }
@@ -217,13 +223,17 @@ struct Wake {
     wanted: bool,
     /// When the first start order of this wake was given that no lock turned away.
     ordered_at: Option<Moment>,
-    /// When a stop that was in its way had come to nothing.
+    /// When a stop that was in its way had come to nothing, or its turn had come.
     free_since: Moment,
     retry: Retry,
     /// Somebody else wants it than those who need it.
     is_for_users: bool,
+    /// Only others of its group want it: those who wake, or are in use.
+    is_for_mates: bool,
     /// It waits for what it needs, before its start: until then, unless others come to wait longer.
     needs_until: Option<Moment>,
+    /// Its start waits for its turn: its engine is given so many orders at a time.
+    is_queued: bool,
     /// What keeps its start from the container. Behind a lock the wake goes on, whoever waits.
     locked: Option<Lock>,
 }
@@ -327,7 +337,9 @@ impl Core {
                 free_since: now,
                 retry: Retry::new(),
                 is_for_users: false,
+                is_for_mates: false,
                 needs_until: None,
+                is_queued: false,
                 locked: None,
             },
             sleep: Sleep {
@@ -346,6 +358,7 @@ impl Core {
             held: None,
             failures: Failures::default(),
             outside: Outside::default(),
+            mates: None,
             awake_since: now,
             served_since: None,
             proven: None,
@@ -401,7 +414,9 @@ impl Core {
                 self.policy = policy;
                 self.sleep.check_at = now;
             }
-            Input::LetGo => self.sleep.check_at = now,
+            Input::OrderQueued { id } => self.queued(id),
+            Input::TurnHasCome => self.turn_has_come(now),
+            Input::LetGo => self.let_go(now),
             Input::MateWakes => self.mate_wakes(now),
             Input::NeedsChanged(needs) => self.needs_changed(now, needs),
             Input::NeedsSeen(seen) => self.needs_seen(&seen),
@@ -446,6 +461,8 @@ impl Core {
         } else if self.answers_for_itself() {
             self.probe_if_due(now);
         }
+        // A lock that was met just now may have kept them waiting for long enough.
+        self.answer_expired(now);
         self.tend_needs(now);
         self.tell_change(now);
         self.shared.stand(self.standing(), self.outside.ended_at.or(self.sleep.requested_at));
@@ -475,7 +492,7 @@ impl Core {
     }
 
     fn has_begun_to_wake(&self) -> bool {
-        self.wake.ordered_at.is_some() || self.wake.needs_until.is_some()
+        self.wake.ordered_at.is_some() || self.wake.needs_until.is_some() || self.wake.is_queued
     }
 
     /// The phase that follows from what is known.
@@ -516,7 +533,9 @@ impl Core {
         };
         let took = woken_in.unwrap_or_else(|| now.since(self.since));
         self.since = now;
-        if to == PhaseName::Starting && self.wake.wanted {
+        // Those with whom it wakes have told the others; and that it is needed is no use of it.
+        let is_used = self.wake.is_for_users && !self.wake.is_for_mates;
+        if to == PhaseName::Starting && self.wake.wanted && is_used {
             self.effects.push(Effect::WakeBegins);
         }
         self.effects.push(Effect::Changed(Transition {
@@ -527,6 +546,9 @@ impl Core {
             is_wake: woken_in.is_some(),
             is_ended_from_outside: self.is_ended_from_outside(),
         }));
+        if to == PhaseName::Ready {
+            self.tell_mates_that_it_is_ready();
+        }
         if to == PhaseName::Gone && self.outside.removed_asleep {
             self.effects.push(Effect::LostAsleep);
         }
@@ -547,6 +569,7 @@ impl Core {
                 .then(|| self.next_probe_at()),
             (running && self.reading.is_none()).then_some(self.sleep.check_at),
             self.next_need_at(),
+            known.then(|| self.next_look_at_mates()).flatten(),
             (known && self.wake.wanted && self.lost.is_none() && blocked.is_none())
                 .then_some(self.wake.retry.not_before),
             blocked,
@@ -578,8 +601,8 @@ impl Core {
         self.since
     }
 
-    pub(crate) fn reason(&self) -> String {
-        self.reason.to_string()
+    pub(crate) fn reason(&self) -> &Reason {
+        &self.reason
     }
 
     pub(crate) fn run(&self) -> Option<&RunId> {

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 /// matters. Before the stop of what was frozen it is not asked: that does nothing.
 ///
 /// The gates of a workload are asked one after the other, until one says busy, with a minute for all of
-/// them: no answer means busy, and so does a panic. Futures are dropped after that, and when the
-/// workload is closed: implementations must be cancel safe.
+/// them: no answer means busy, and so does a panic. Futures are dropped after that, when the answer
+/// no longer matters, and when the workload is closed: implementations must be cancel safe.
 #[async_trait]
 pub trait StopGate: fmt::Debug + Send + Sync + 'static {
     /// Whether it may sleep. `details` are the last that were read.

@@ -11,14 +11,16 @@ use std::{
 use async_trait::async_trait;
 use drowse_provider::Details;
 
-use crate::{Busy, StopGate, shared::Shared};
+use crate::{Busy, StopGate, sabotage::sabotaged, shared::Shared};
 
 /// Workloads that are used together, though none of them needs another: when one is woken the others
 /// are, too, and none is put to sleep while another is in use (leases are held, or its own idle time
-/// is not over). That something is needed by others is no use of it here: it may need them in turn.
+/// is not over). That something is needed by others is no use of it here: it may need them in turn; nor
+/// is a passive lease.
 ///
 /// A workload joins with [`WorkloadSpec::with_group`](crate::WorkloadSpec::with_group) and leaves when
-/// its management ends. A failure of one is its own: the others serve. Clones are the same group.
+/// its management ends. A failure of one is its own: the others serve, and it is tried again at the end
+/// of its back-off while any of them is in use. Clones are the same group.
 #[derive(Clone)]
 pub struct Group(Arc<Inner>);
 
@@ -82,10 +84,28 @@ impl Group {
 impl Membership {
     /// A wake of it begins: the others are to wake, too. What comes of that is their own affair.
     pub(crate) fn wake_others(&self) {
+        if sabotaged!(WakeNoMates) {
+            return;
+        }
         _ = self.group.find(&self.member, |other| {
             other.wake_with_mate();
             false
         });
+    }
+
+    /// It is ready. Those that sleep look whether they were to be awake with it.
+    pub(crate) fn tell_others(&self) {
+        _ = self.group.find(&self.member, |other| {
+            other.let_go.notify_one();
+            false
+        });
+    }
+
+    /// It sleeps, and the others had no part in that: if one of them is awake and in use, it wakes, too.
+    pub(crate) fn wake_with_those_in_use(&self) {
+        if self.group.find(&self.member, Shared::is_awake_and_in_use).is_some() {
+            self.member.shared.wake_with_mate();
+        }
     }
 
     /// It has fallen asleep. If another was used since the others agreed to that, it wakes again; else
@@ -96,15 +116,12 @@ impl Membership {
         let agreed_at = self.member.agreed_at.load(Ordering::Relaxed).saturating_sub(1);
         let agreed_at = own.instant_at_ms(agreed_at);
         let is_used = |other: &Shared| {
-            other.is_leased() || other.instant_at_ms(other.word.last_use()) > agreed_at
+            other.is_used_itself() || other.instant_at_ms(other.word.last_use()) > agreed_at
         };
         if self.group.find(&self.member, is_used).is_some() {
             own.wake_with_mate();
         } else {
-            _ = self.group.find(&self.member, |other| {
-                other.let_go.notify_one();
-                false
-            });
+            self.tell_others();
         }
     }
 
@@ -126,11 +143,11 @@ impl StopGate for AskMates {
         // Before they are asked: what comes after is looked for again.
         self.member.agreed_at.store(self.member.shared.now_ms(), Ordering::Relaxed);
         match self.group.find(&self.member, Shared::is_in_use) {
-            Some(name) => {
+            Some(name) if !sabotaged!(IgnoreMates) => {
                 let holder = format!("group {}", self.group.name());
                 Err(Busy::new(holder, format!("`{name}` is in use")))
             }
-            None => Ok(()),
+            _ => Ok(()),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{sabotage::sabotaged, shared::Shared};
 
 /// Whether a lease counts as use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LeaseKind {
     /// Wakes and keeps awake.
     Active,
@@ -35,6 +36,7 @@ pub(crate) struct HolderSlot {
     pub(crate) name: String,
     held: AtomicU32,
     holds: Holds,
+    waiting: AtomicU32,
 }
 
 /// Those of its leases that are holds. Requests are not dated: that would cost each a look at the
@@ -48,7 +50,12 @@ struct Holds {
 
 impl HolderSlot {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), held: AtomicU32::new(0), holds: Holds::default() }
+        Self {
+            name: name.to_owned(),
+            held: AtomicU32::new(0),
+            holds: Holds::default(),
+            waiting: AtomicU32::new(0),
+        }
     }
 }
 
@@ -80,10 +87,30 @@ impl Holder {
         self.0.held.load(Ordering::Relaxed)
     }
 
+    /// How many wait for a lease under this name.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    /// One more waits, for as long as what is returned lives.
+    pub(crate) fn waits(&self) -> Waiting {
+        self.0.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(self.clone())
+    }
+
     /// Since when it has had a [`Hold`] without a gap, in milliseconds since the workload's anchor. It
     /// may lag likewise.
     pub(crate) fn holds_since(&self) -> Option<u64> {
         self.0.holds.since()
+    }
+}
+
+/// Somebody waits for a lease.
+pub(crate) struct Waiting(Holder);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -109,7 +136,7 @@ pub struct ReadyRun {
 /// A proof of use. While one is held the workload is not put to sleep; dropping it gives it back.
 ///
 /// Taking one of a ready workload is one atomic operation on the warm word, a counter of the holder
-/// and one of the workload: no lock, no allocation, no task switch. Dropping it is no more.
+/// and one of the workload, whatever its kind: no lock, no allocation, no task switch. Dropping it is no more.
 pub struct Lease {
     count: Count,
 }
@@ -187,8 +214,10 @@ impl Count {
         holder.0.held.fetch_add(1, Ordering::Relaxed);
         match kind {
             LeaseKind::Active => shared.count_use(),
-            LeaseKind::Passive => {}
-            // Release: whoever sees it counted here sees it counted in the word.
+            // Release, of both: whoever sees it counted here sees it counted in the word.
+            LeaseKind::Passive => {
+                shared.passive.fetch_add(1, Ordering::Release);
+            }
             LeaseKind::Dependent => {
                 shared.dependents.fetch_add(1, Ordering::Release);
             }
@@ -202,11 +231,13 @@ impl Drop for Count {
         self.holder.0.held.fetch_sub(1, Ordering::Relaxed);
         match self.kind {
             LeaseKind::Active if sabotaged!(ForgetTheLastUse) => self.shared.word.drop_passive(),
-            LeaseKind::Passive if sabotaged!(CountPassiveLeasesAsUse) => {
-                self.shared.word.drop_active(self.shared.now_ms());
-            }
             LeaseKind::Active => self.shared.word.drop_active(self.shared.now_ms()),
-            LeaseKind::Passive => self.shared.word.drop_passive(),
+            LeaseKind::Passive => {
+                if sabotaged!(CountPassiveLeasesAsUse) {
+                    self.shared.word.touch(self.shared.now_ms());
+                }
+                self.shared.drop_passive();
+            }
             LeaseKind::Dependent => self.shared.drop_dependent(),
         }
     }

@@ -24,6 +24,7 @@ mod core;
 mod error;
 mod gate;
 mod group;
+mod holders;
 mod keep;
 mod lease;
 mod memory;
@@ -37,6 +38,7 @@ mod shared;
 mod sleep;
 mod slots;
 mod snapshot;
+mod spec;
 mod standing;
 mod word;
 mod workload;
@@ -51,10 +53,11 @@ pub use memory::Memory;
 pub use need::{Condition, Need, NeedState, Needs};
 pub use policy::{Circuit, Policy, Role, SleepMethod};
 pub use readiness::{Attempt, NotReady, Readiness, ReadyWhenHealthy, ReadyWhenRunning};
-#[cfg(feature = "sabotage")]
+#[cfg(all(feature = "sabotage", debug_assertions))]
 #[doc(hidden)]
 pub use sabotage::{Sabotage, arm};
 pub use sleep::{AsleepHold, Force};
 pub use slots::OrderSlots;
 pub use snapshot::{PhaseName, Snapshot};
-pub use workload::{Workload, WorkloadSpec};
+pub use spec::WorkloadSpec;
+pub use workload::Workload;

@@ -9,9 +9,11 @@ use drowse_provider::{Details, Health};
 ///
 /// The watcher decides when to try (see the crate's documentation); an implementation makes one
 /// attempt and says what came of it. It must not retry, and must bound its own time: a connect
-/// attempt by [`Attempt::connect_timeout`], an answer by [`Attempt::answer_timeout`].
+/// attempt by [`Attempt::connect_timeout`], an answer by [`Attempt::answer_timeout`]. One that takes 30 s,
+/// or panics, counts as not ready.
 ///
-/// Attempts are dropped when they no longer matter: implementations must be cancel safe.
+/// Attempts are dropped when they no longer matter (another run, another address, held asleep, closed):
+/// implementations must be cancel safe.
 #[async_trait]
 pub trait Readiness: fmt::Debug + Send + Sync + 'static {
     /// Tries once. `details` were read in the run that is probed.

@@ -1,18 +1,14 @@
 //! The thin loop around the core: it carries out effects and feeds the results back.
 
+mod calls;
+mod commands;
+mod log;
 pub(crate) mod needs;
+mod publish;
 
-use std::{
-    collections::BTreeMap,
-    panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use drowse_provider::{
-    Action, ContainerStatus, Deadline, Details, Error, ErrorKind, Observation, Provider, Signal,
-    Unusable, Watch, WatchItem,
-};
+use drowse_provider::{Action, Error, ErrorKind, Provider, Watch, WatchItem};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
@@ -21,84 +17,24 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AsleepHold, Attempt, Busy, Change, Force, Hold, Holder, Lease, LeaseKind, Needs, Observer,
-    OrderSlots, PhaseName, Policy, Readiness, SleepError, Snapshot, StopGate, WakeError,
-    core::{AskId, Core, Effect, EffectId, Held, Input, Moment, NeedsNow, Order, Transition},
-    gate,
+    AsleepHold, Lease, Observer, OrderSlots, Policy, Readiness, SleepError, Snapshot, StopGate,
+    WakeError,
+    core::{AskId, Core, Effect, Held, Input, Moment},
     group::Membership,
     sabotage::sabotaged,
     shared::{Shared, Standing},
     slots::OrderSlot,
 };
+use calls::{Done, Question, Turn, known};
+use log::tell;
 use needs::{Kept, Work};
 
-/// How long a read may take.
-const READ_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) use commands::{
+    Ask, Command, LeaseRequest, Set, SetNeeds, Setting, SleepNow, Withdrawn,
+};
+
 /// How long the task rests after a panic, so that one which always panics does no harm.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
-
-/// What a handle sends to its task. A channel keeps room for 32 of them whatever its capacity, and
-/// there is one for each workload: hence the boxes.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Ask(Box<Ask>),
-    SleepNow(Box<SleepNow>),
-    SetPolicy(Box<Policy>),
-    SetNeeds(Box<SetNeeds>),
-    HoldAsleep(Option<Box<AsleepHold>>),
-    CloseCircuit,
-}
-
-/// A request for a lease, to be answered by `deadline`.
-#[derive(Debug)]
-pub(crate) struct Ask {
-    pub(crate) id: AskId,
-    pub(crate) deadline: Instant,
-    pub(crate) request: LeaseRequest,
-}
-
-/// A request for sleep, to be answered by `deadline`.
-#[derive(Debug)]
-pub(crate) struct SleepNow {
-    pub(crate) id: AskId,
-    pub(crate) deadline: Instant,
-    pub(crate) force: Force,
-    pub(crate) answer: oneshot::Sender<Result<(), SleepError>>,
-}
-
-/// What it needs from now on, held already.
-#[derive(Debug)]
-pub(crate) struct SetNeeds {
-    pub(crate) needs: Needs,
-    pub(crate) holds: Vec<Hold>,
-}
-
-/// For whom a lease is, with the way to answer.
-#[derive(Debug)]
-pub(crate) struct LeaseRequest {
-    pub(crate) holder: Holder,
-    pub(crate) kind: LeaseKind,
-    pub(crate) answer: oneshot::Sender<Result<Lease, WakeError>>,
-}
-
-/// Those who asked and have gone. Not a command: a future that is dropped cannot wait for a place.
-#[derive(Debug, Default)]
-pub(crate) struct Withdrawn {
-    ids: Mutex<Vec<AskId>>,
-    news: Notify,
-}
-
-impl Withdrawn {
-    pub(crate) fn add(&self, id: AskId) {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-        self.news.notify_one();
-    }
-
-    async fn take(&self) -> Vec<AskId> {
-        self.news.notified().await;
-        std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
 
 /// The task of one workload.
 pub(crate) struct Runtime {
@@ -122,12 +58,6 @@ pub(crate) struct Runtime {
     pub(crate) closing: CancellationToken,
 }
 
-/// What came of an effect. A slot that a read waited for lives until the end of the step.
-struct Done {
-    input: Input,
-    slot: Option<OrderSlot>,
-}
-
 /// One life of the loop: from an empty core to a close or a panic.
 struct Life {
     core: Core,
@@ -137,6 +67,13 @@ struct Life {
     asks: BTreeMap<AskId, LeaseRequest>,
     sleeps: BTreeMap<AskId, oneshot::Sender<Result<(), SleepError>>>,
     slot: Option<OrderSlot>,
+    turn: Turn,
+    /// How it is found out whether it serves, now.
+    probe: Question,
+    /// What its gates are asked.
+    gates: Question,
+    /// Told at the end of the step that takes what was set.
+    is_so: Option<oneshot::Sender<()>>,
     /// What is under way for what it needs, while it holds that.
     needs: Option<Box<Work>>,
     /// Who was told to keep it awake, since its idle time was last over.
@@ -164,13 +101,15 @@ impl Runtime {
             if life.is_ok() {
                 return;
             }
-            tracing::error!(
-                workload = self.name,
-                engine = self.provider.engine(),
-                container = %self.provider.reference(),
-                "the workload's task panicked; it begins anew from the engine's state",
+            // Whoever looks on must not find it ready with its gate shut.
+            self.snapshots.send_modify(|told| *told = Snapshot::unread(self.instant(self.now())));
+            tell!(
+                error,
+                self,
+                "the workload's task panicked; it begins anew from the engine's state"
             );
             tokio::select! {
+                biased;
                 () = self.closing.cancelled() => return,
                 () = tokio::time::sleep(AFTER_PANIC) => {}
             }
@@ -188,6 +127,10 @@ impl Runtime {
             asks: BTreeMap::new(),
             sleeps: BTreeMap::new(),
             slot: None,
+            turn: Turn::default(),
+            probe: Question::default(),
+            gates: Question::default(),
+            is_so: None,
             needs: if sabotaged!(HoldNothingAtAdoption) {
                 self.needs.as_ref().map(|_| Box::default())
             } else {
@@ -209,6 +152,13 @@ impl Runtime {
                 biased;
                 () = self.closing.cancelled() => break,
                 Some(done) = life.running.next() => life.take_result(done),
+                (slot, waited) = life.turn.come() => {
+                    life.slot = slot;
+                    tell!(debug, self, ?waited, "its turn to be started has come");
+                    Input::TurnHasCome
+                }
+                input = life.probe.answered() => input,
+                input = life.gates.answered() => input,
                 item = life.watch.next(), if watch_is_open => {
                     watch_is_open = item.is_some();
                     // Ended: bound to an id and removed, or its engine was closed. Reads tell which.
@@ -221,7 +171,7 @@ impl Runtime {
                         other => Ok(other),
                     }))
                 }
-                ids = withdrawn.take() => withdraw(&mut life, ids),
+                ids = withdrawn.take() => life.withdraw(ids),
                 command = self.commands.recv() => match command {
                     Some(command) => self.take_command(&mut life, command),
                     // The last handle is gone.
@@ -260,41 +210,13 @@ impl Runtime {
         while self.commands.try_recv().is_ok() {}
         while life.orders_in_flight > 0 {
             tokio::select! {
+                biased;
                 Some(done) = life.running.next() => drop(life.take_result(done)),
                 Some(command) = self.commands.recv() => drop(command),
                 else => break,
             }
             // A slot that nobody needs any more.
             life.slot = None;
-        }
-    }
-
-    fn take_command(&mut self, life: &mut Life, command: Command) -> Input {
-        match command {
-            // Its withdrawal has overtaken it.
-            Command::Ask(ask) if ask.request.answer.is_closed() => Input::Tick,
-            Command::SleepNow(sleep) if sleep.answer.is_closed() => Input::Tick,
-            Command::Ask(ask) => {
-                let Ask { id, deadline, request } = *ask;
-                let kind = request.kind;
-                life.asks.insert(id, request);
-                Input::Ask { id, kind, deadline: self.moment(deadline) }
-            }
-            Command::SleepNow(sleep) => {
-                let SleepNow { id, deadline, force, answer } = *sleep;
-                life.sleeps.insert(id, answer);
-                Input::SleepNow { id, deadline: self.moment(deadline), force }
-            }
-            Command::SetNeeds(set) => self.set_needs(life, *set),
-            Command::HoldAsleep(hold) => {
-                self.held_asleep = hold;
-                Input::HoldAsleep(self.held_asleep.as_deref().map(|hold| self.held(hold)))
-            }
-            Command::CloseCircuit => Input::CloseCircuit,
-            Command::SetPolicy(policy) => {
-                self.policy = (*policy).clone();
-                Input::PolicyChanged(*policy)
-            }
         }
     }
 
@@ -309,12 +231,21 @@ impl Runtime {
         self.look_at_needs(life);
         // A slot that no order has taken in this step is given back.
         life.slot = None;
+        life.probe.keep_only(life.core.awaited_probe());
+        life.gates.keep_only(life.core.awaited_answer());
+        if let Some(is_so) = life.is_so.take() {
+            // Whoever has gone does not need to know.
+            is_so.send(()).ok();
+        }
     }
 
     fn take(&mut self, life: &mut Life, input: Input) {
         let effects = life.core.step(self.now(), input);
-        // Before anybody is answered: who is told "ready" or "asleep" finds it so when looking.
-        self.publish(&life.core);
+        // Before anybody is answered: who is told "ready" or "asleep" finds it so when looking. A herd
+        // of requests of which nothing follows is told of with the last of those that are here.
+        if !effects.is_empty() || life.is_so.is_some() || self.commands.is_empty() {
+            self.publish(&life.core);
+        }
         for effect in effects {
             self.perform(life, effect);
         }
@@ -322,15 +253,16 @@ impl Runtime {
 
     fn perform(&mut self, life: &mut Life, effect: Effect) {
         match effect {
-            Effect::Order { id, order, within } => {
-                life.orders_in_flight += 1;
-                life.running.push(self.order(id, order, within, life.slot.take()));
-            }
+            Effect::Order { id, order, within } => self.order(life, id, order, within),
             Effect::Read { id, with_slot } => life.running.push(self.read(id, with_slot)),
             Effect::Probe { id, details, elapsed } => {
-                life.running.push(self.probe(id, details, elapsed));
+                life.probe.ask(id, self.probe(id, details, elapsed));
             }
             Effect::WakeBegins => self.membership.iter().for_each(Membership::wake_others),
+            Effect::ReadyForMates => self.membership.iter().for_each(Membership::tell_others),
+            Effect::LookAtMates => {
+                self.membership.iter().for_each(Membership::wake_with_those_in_use);
+            }
             Effect::FellAsleep => self.membership.iter().for_each(Membership::look_again),
             Effect::HoldNeeds => life.needs = self.hold_needs(),
             Effect::LetNeedsGo => self.let_needs_go(life),
@@ -339,7 +271,7 @@ impl Runtime {
             }
             Effect::WakeNeed { id, need, deadline } => self.wake_need(life, id, need, deadline),
             Effect::AskGates { id, details, within } => {
-                life.running.push(self.ask_gates(id, details, within));
+                life.gates.ask(id, self.ask_gates(id, details, within));
             }
             Effect::Grant(id) => {
                 // Already counted in the word: dropping the lease undoes that, if nobody is left.
@@ -362,15 +294,15 @@ impl Runtime {
                 }
             }
             Effect::Changed(transition) => self.changed(&life.core, &transition),
-            Effect::LostAsleep => self.log_lost_asleep(),
-            Effect::StaysAwake { anew } => self.log_stays_awake(life, anew),
-            Effect::StaysAwakeLocked { by } => self.log_stays_awake_locked(&by),
-            Effect::StaysAwakeBusy(busy) => self.log_stays_awake_busy(&busy),
-            Effect::HeldAsleep(reason) => self.log_held_asleep(reason.as_deref()),
-            Effect::CutShort { uses } => self.log_cut_short(uses),
-            Effect::WakeWaitsForLock { by } => self.log_wake_waits(&by),
+            Effect::LostAsleep => self.tell_lost_asleep(),
+            Effect::StaysAwake { anew } => self.tell_stays_awake(life, anew),
+            Effect::StaysAwakeLocked { by } => self.tell_stays_awake_locked(&by),
+            Effect::StaysAwakeBusy(busy) => self.tell_stays_awake_busy(&busy),
+            Effect::HeldAsleep(reason) => self.tell_held_asleep(reason.as_deref()),
+            Effect::CutShort { uses } => self.tell_cut_short(uses),
+            Effect::WakeWaitsForLock { by } => self.tell_wake_waits(&by),
             Effect::Trouble { what, error, next_attempt } => {
-                self.log_trouble(what, &error, next_attempt);
+                self.tell_trouble(what, &error, next_attempt);
             }
         }
     }
@@ -380,165 +312,10 @@ impl Runtime {
         let core = Core::new(Arc::clone(&self.shared), self.policy.clone(), now)
             .at_passing_address(self.readiness.is_at_passing_address())
             .with_gates(!self.gates.is_empty())
+            .with_mates(self.membership.is_some())
             .with_failures(self.shared.record.failures())
             .held_asleep_by(self.held_asleep.as_deref().map(|hold| self.held(hold)));
         self.needs.iter().flat_map(|kept| kept.now()).fold(core, Core::needing)
-    }
-
-    fn hold_needs(&mut self) -> Option<Box<Work>> {
-        let kept = self.needs.as_mut()?;
-        kept.hold(&self.name);
-        Some(Box::default())
-    }
-
-    fn let_needs_go(&mut self, life: &mut Life) {
-        life.needs = None;
-        if let Some(kept) = &mut self.needs {
-            kept.let_go();
-        }
-    }
-
-    fn wake_need(&self, life: &mut Life, id: EffectId, need: usize, deadline: Moment) {
-        if let (Some(work), Some(kept)) = (&mut life.needs, &self.needs) {
-            work.wake(kept, &self.name, need, id, self.instant(deadline));
-        }
-    }
-
-    fn look_at_needs(&mut self, life: &mut Life) {
-        let news = match (&mut life.needs, &self.needs) {
-            (Some(work), Some(kept)) => work.look(kept),
-            _ => None,
-        };
-        if let Some(news) = news {
-            self.take(life, news);
-        }
-    }
-
-    /// The new ones are held before the old ones are let go of: some may be in both.
-    fn set_needs(&mut self, life: &mut Life, set: SetNeeds) -> Input {
-        let SetNeeds { needs, holds } = set;
-        let now = match needs {
-            Needs::InError(reason) => {
-                let now = NeedsNow::InError((*reason).into());
-                self.needs = Kept::in_error(self.needs.take(), reason);
-                now
-            }
-            needs @ Needs::Of(_) => {
-                let before = std::mem::replace(&mut self.needs, Kept::new(needs, holds));
-                life.needs = self.needs.as_ref().map(|_| Box::default());
-                if let Some(mut before) = before {
-                    before.let_go();
-                }
-                let none = || NeedsNow::Of(Vec::new());
-                self.needs.as_ref().and_then(|kept| kept.now().next()).unwrap_or_else(none)
-            }
-        };
-        self.shared.needs.store(self.needs.as_ref().map(|kept| Arc::clone(kept.needs())));
-        Input::NeedsChanged(now)
-    }
-
-    fn order(
-        &self,
-        id: EffectId,
-        order: Order,
-        within: Duration,
-        slot: Option<OrderSlot>,
-    ) -> BoxFuture<'static, Done> {
-        let provider = Arc::clone(&self.provider);
-        let slots = self.slots.clone();
-        let workload = self.name.clone();
-        let closing = self.closing.clone();
-        async move {
-            let queued = Instant::now();
-            let slot = match slot {
-                Some(slot) => Some(slot),
-                None if order.is_start() => {
-                    closing.run_until_cancelled(slots.for_a_start()).await.flatten()
-                }
-                None => closing.run_until_cancelled(slots.for_a_sleep()).await.flatten(),
-            };
-            if slot.is_none() {
-                let closed = Error::new(provider.engine(), action(&order), ErrorKind::Closed);
-                return Done { input: Input::OrderDone { id, result: Err(closed) }, slot: None };
-            }
-            let began = Instant::now();
-            tracing::debug!(
-                workload,
-                engine = provider.engine(),
-                container = %provider.reference(),
-                ?order,
-                queued = ?began - queued,
-                "order",
-            );
-            let deadline = Deadline::after(within);
-            let result = match &order {
-                Order::Start => provider.start(deadline).await,
-                Order::Stop(options) => provider.stop(options, deadline).await,
-                Order::Pause => provider.pause(deadline).await,
-                Order::Kill => provider.kill(Signal::KILL, deadline).await.map(drop),
-            };
-            tracing::debug!(
-                workload,
-                engine = provider.engine(),
-                container = %provider.reference(),
-                ?order,
-                ?result,
-                elapsed = ?began.elapsed(),
-                "order answered",
-            );
-            // Given back before the result is taken: the next order need not wait for us.
-            drop(slot);
-            Done { input: Input::OrderDone { id, result }, slot: None }
-        }
-        .boxed()
-    }
-
-    fn read(&self, id: EffectId, with_slot: bool) -> BoxFuture<'static, Done> {
-        let provider = Arc::clone(&self.provider);
-        let slots = self.slots.clone();
-        async move {
-            let slot = if with_slot { slots.for_a_sleep().await } else { None };
-            let mut result = provider.inspect(Deadline::after(READ_WITHIN)).await;
-            if let Ok(details) = &result
-                && let Err(unknown) = known(&*provider, Action::Inspect, &details.observation)
-            {
-                result = Err(unknown);
-            }
-            if let Ok(details) = &mut result {
-                // Most of the memory of a workload that sleeps, and nobody needs them here.
-                details.labels.clear();
-            }
-            Done { input: Input::ReadDone { id, result: result.map(Arc::new) }, slot }
-        }
-        .boxed()
-    }
-
-    fn probe(
-        &self,
-        id: EffectId,
-        details: Arc<Details>,
-        elapsed: Duration,
-    ) -> BoxFuture<'static, Done> {
-        let readiness = Arc::clone(&self.readiness);
-        async move {
-            let result = readiness.probe(&details, Attempt::new(elapsed)).await;
-            Done { input: Input::ProbeDone { id, result }, slot: None }
-        }
-        .boxed()
-    }
-
-    fn ask_gates(
-        &self,
-        id: EffectId,
-        details: Arc<Details>,
-        within: Duration,
-    ) -> BoxFuture<'static, Done> {
-        let gates = Arc::clone(&self.gates);
-        async move {
-            let result = gate::ask(&gates, &details, within).await;
-            Done { input: Input::GatesAnswered { id, result }, slot: None }
-        }
-        .boxed()
     }
 
     fn name_holders(&self, error: SleepError) -> SleepError {
@@ -549,187 +326,6 @@ impl Runtime {
             },
             other => other,
         }
-    }
-
-    fn changed(&self, core: &Core, change: &Transition) {
-        self.log_change(core, change);
-        let now = self.now();
-        self.shared.record.keep(now, change);
-        if let Some(observer) = &self.observer {
-            let Transition { from, to, reason, took, .. } = change;
-            let (at, reason) = (self.instant(now), reason.to_string());
-            let change = Change { at, from: *from, to: *to, reason, took: *took };
-            observer.changed(&self.name, &change);
-        }
-    }
-
-    /// What `list` shows, too: who uses it, and what it met if it cannot be used.
-    fn log_change(&self, core: &Core, change: &Transition) {
-        let hint = if change.is_ended_from_outside && change.to == PhaseName::Asleep {
-            format!(": a request wakes it again, unless `drowse hold {} --asleep`", self.name)
-        } else {
-            String::new()
-        };
-        let reason = change.reason.to_string();
-        let error = core.last_error().filter(|error| !reason.contains(error.as_str()));
-        tracing::info!(
-            workload = self.name,
-            engine = self.provider.engine(),
-            container = %self.provider.reference(),
-            from = %change.from,
-            to = %change.to,
-            reason,
-            took = ?round(change.took),
-            leases = self.shared.word.look().leases(),
-            waiting = core.waiting(),
-            error,
-            "{}{hint}",
-            change.to,
-        );
-    }
-
-    fn log_lost_asleep(&self) {
-        tracing::error!(
-            workload = self.name,
-            engine = self.provider.engine(),
-            container = %self.provider.reference(),
-            "its container was removed while it slept, so no request can wake it: if that was a prune \
-             (`docker container prune` and `docker system prune` remove whatever does not run), make \
-             it again, as with `docker compose up -d`, and prune with `--filter \
-             label!=drowse.enable=true` from now on",
-        );
-    }
-
-    /// WARN if it may succeed without anybody doing anything, else ERROR.
-    fn log_trouble(&self, what: &'static str, error: &Error, next_attempt: Duration) {
-        macro_rules! log {
-            ($level:ident) => {
-                tracing::$level!(
-                    workload = self.name,
-                    engine = self.provider.engine(),
-                    container = %self.provider.reference(),
-                    action = %error.action(),
-                    error = error as &dyn std::error::Error,
-                    ?next_attempt,
-                    "{what}",
-                )
-            };
-        }
-        if error.is_retryable() { log!(warn) } else { log!(error) }
-    }
-
-    /// Once for each holder, not at each look.
-    fn log_stays_awake(&self, life: &mut Life, anew: bool) {
-        if anew {
-            life.told_holders.clear();
-        }
-        let holders = (self.holders)();
-        let known = life.told_holders.len();
-        for (name, _) in &holders {
-            if !life.told_holders.contains(name) {
-                life.told_holders.push(name.clone());
-            }
-        }
-        if life.told_holders.len() == known {
-            return;
-        }
-        tracing::info!(
-            workload = self.name,
-            engine = self.provider.engine(),
-            container = %self.provider.reference(),
-            holders = named(holders),
-            "stays awake: its idle time is over, and it is in use",
-        );
-    }
-
-    fn log_stays_awake_locked(&self, by: &str) {
-        tracing::info!(
-            workload = self.name,
-            engine = self.provider.engine(),
-            container = %self.provider.reference(),
-            locked_by = by,
-            "stays awake: its idle time is over, and it is locked; it sleeps when the lock is gone",
-        );
-    }
-
-    fn log_stays_awake_busy(&self, busy: &Busy) {
-        tracing::info!(
-            workload = self.name,
-            engine = self.provider.engine(),
-            container = %self.provider.reference(),
-            by = busy.holder,
-            reason = busy.reason,
-            "stays awake: its idle time is over, and it is busy",
-        );
-    }
-
-    fn log_held_asleep(&self, reason: Option<&str>) {
-        tracing::info!(
-            workload = self.name,
-            engine = self.provider.engine(),
-            container = %self.provider.reference(),
-            reason,
-            "{}",
-            match reason {
-                Some(_) => "held asleep: nothing wakes it until it is released",
-                None => "no longer held asleep",
-            },
-        );
-    }
-
-    fn log_cut_short(&self, uses: u32) {
-        tracing::info!(
-            workload = self.name,
-            engine = self.provider.engine(),
-            container = %self.provider.reference(),
-            holders = named((self.holders)()),
-            uses,
-            "put to sleep on request, though it is in use: whoever uses it is cut off",
-        );
-    }
-
-    fn log_wake_waits(&self, by: &str) {
-        tracing::info!(
-            workload = self.name,
-            engine = self.provider.engine(),
-            container = %self.provider.reference(),
-            locked_by = by,
-            "cannot be woken yet: it is locked; it is woken when the lock is gone",
-        );
-    }
-
-    fn publish(&self, core: &Core) {
-        self.shared.plan_sleep(core.sleep_plan());
-        self.shared.record.keep_failures(core.failures());
-        let snapshot = Snapshot {
-            phase: core.phase(),
-            since: self.instant(core.since()),
-            reason: core.reason(),
-            run: core.run().cloned(),
-            engine_lost_since: core.lost_since().map(|at| self.instant(at)),
-            is_forbidden: core.is_forbidden(),
-            waiting: core.waiting(),
-            last_error: core.last_error(),
-            lacks_right: core.lacks_right(),
-            last_wake_took: core.last_wake_took(),
-            next_idle_check: core.next_idle_check().map(|at| self.instant(at)),
-            next_sleep: self.shared.next_sleep(),
-            waiting_for: core.waiting_for(),
-            is_complete: core.is_complete(),
-            standing: self.shared.standing(),
-            awaits_use_since: self.shared.awaits_use_since(),
-            vetoed_by: core.vetoed_by(),
-            blocked_until: core.blocked_until().map(|at| self.instant(at)),
-            held_asleep: core.held_asleep().map(str::to_owned),
-            is_ended_from_outside: core.is_ended_from_outside(),
-        };
-        self.snapshots.send_if_modified(|current| {
-            let changed = *current != snapshot;
-            if changed {
-                *current = snapshot;
-            }
-            changed
-        });
     }
 
     fn watch_ended(&self) -> Error {
@@ -756,49 +352,9 @@ impl Runtime {
     }
 }
 
-/// Of a container on a machine that cannot be reached nobody knows what it is doing: that it runs is
-/// as likely as before, and it must not be taken for stopped.
-fn known(provider: &dyn Provider, action: Action, observation: &Observation) -> Result<(), Error> {
-    if observation.status != ContainerStatus::Error(Unusable::Unreachable) {
-        return Ok(());
-    }
-    let reason = format!("it is {}", Unusable::Unreachable);
-    Err(Error::new(provider.engine(), action, ErrorKind::Unavailable { reason })
-        .with_container(provider.reference().to_string()))
-}
-
-fn withdraw(life: &mut Life, ids: Vec<AskId>) -> Input {
-    for id in &ids {
-        life.asks.remove(id);
-        life.sleeps.remove(id);
-    }
-    Input::Withdraw(ids)
-}
-
-fn action(order: &Order) -> Action {
-    match order {
-        Order::Start => Action::Start,
-        Order::Stop(_) => Action::Stop,
-        Order::Pause => Action::Pause,
-        Order::Kill => Action::Kill,
-    }
-}
-
 async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-/// Holders, with how many leases each holds.
-fn named(holders: Vec<(String, u32)>) -> String {
-    let holders: Vec<String> =
-        holders.into_iter().map(|(name, held)| format!("{name} ({held})")).collect();
-    holders.join(", ")
-}
-
-/// For people: milliseconds are enough.
-fn round(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }

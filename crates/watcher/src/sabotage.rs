@@ -1,8 +1,9 @@
-//! Deliberate bugs, so that the simulation can show that it finds them. Without the feature `sabotage`
-//! there is nothing of them in the program; with it, nothing until one is armed.
+//! Deliberate bugs, so that the simulation can show that it finds them. Without the feature `sabotage`, and
+//! in a build without debug assertions, there is nothing of them in the program; else nothing until one is
+//! armed.
 
 /// Whether this deliberate bug is armed.
-#[cfg(feature = "sabotage")]
+#[cfg(all(feature = "sabotage", debug_assertions))]
 macro_rules! sabotaged {
     ($bug:ident) => {
         $crate::sabotage::is_armed($crate::sabotage::Sabotage::$bug)
@@ -10,7 +11,7 @@ macro_rules! sabotaged {
 }
 
 /// Whether this deliberate bug is armed: never.
-#[cfg(not(feature = "sabotage"))]
+#[cfg(not(all(feature = "sabotage", debug_assertions)))]
 macro_rules! sabotaged {
     ($bug:ident) => {
         false
@@ -19,12 +20,12 @@ macro_rules! sabotaged {
 
 pub(crate) use sabotaged;
 
-#[cfg(feature = "sabotage")]
+#[cfg(all(feature = "sabotage", debug_assertions))]
 pub(crate) use armed::is_armed;
-#[cfg(feature = "sabotage")]
+#[cfg(all(feature = "sabotage", debug_assertions))]
 pub use armed::{Sabotage, arm};
 
-#[cfg(feature = "sabotage")]
+#[cfg(all(feature = "sabotage", debug_assertions))]
 mod armed {
     use std::cell::Cell;
 
@@ -86,6 +87,12 @@ mod armed {
         IgnoreStartsFromOutside,
         /// What is held asleep is started all the same.
         WakeWhatIsHeldAsleep,
+        /// The others of its group sleep on when it is woken.
+        WakeNoMates,
+        /// It sleeps though others of its group are in use.
+        IgnoreMates,
+        /// It is not tried again when it could not wake with the others of its group.
+        LeaveMatesBehind,
     }
 
     /// Arms a bug for this thread, or none.

@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     lingers: AtomicBool,
     /// How many of the leases are those of dependents: never more than are counted in the word.
     pub(crate) dependents: AtomicU32,
+    /// And how many are passive, likewise.
+    pub(crate) passive: AtomicU32,
     /// Its idle time, in milliseconds.
     idle: AtomicU64,
     /// Another of its group wakes.
@@ -89,6 +91,7 @@ impl Shared {
             failed_epoch: AtomicU64::new(0),
             lingers: AtomicBool::new(false),
             dependents: AtomicU32::new(0),
+            passive: AtomicU32::new(0),
             idle: AtomicU64::new(0),
             mate_wakes: AtomicBool::new(false),
             let_go: Notify::new(),
@@ -195,16 +198,35 @@ impl Shared {
         self.lingers.store(policy.lingers, Ordering::Relaxed);
     }
 
-    /// Whether leases are held, but for those of dependents: what they are used for is their affair.
+    /// Whether others than dependents hold leases: they do not say when they let go of it.
     pub(crate) fn is_leased(&self) -> bool {
         let dependents = self.dependents.load(Ordering::Acquire);
         self.word.look().leases() > dependents
     }
 
-    /// Whether it is used itself: leases are held, or its idle time is not over.
+    /// Whether leases are held that count as use, of it or of what needs it: passive ones do not.
+    pub(crate) fn is_used(&self) -> bool {
+        let passive = self.passive.load(Ordering::Acquire);
+        self.word.look().leases() > passive
+    }
+
+    /// The same, but for those of dependents: what they are used for is their affair.
+    pub(crate) fn is_used_itself(&self) -> bool {
+        let dependents = self.dependents.load(Ordering::Acquire);
+        let passive = self.passive.load(Ordering::Acquire);
+        self.word.look().leases() > dependents.saturating_add(passive)
+    }
+
+    /// Whether it is used itself, or its idle time is not over.
     pub(crate) fn is_in_use(&self) -> bool {
         let idle = self.idle.load(Ordering::Relaxed);
-        self.is_leased() || self.word.last_use().saturating_add(idle) > self.now_ms()
+        self.is_used_itself() || self.word.last_use().saturating_add(idle) > self.now_ms()
+    }
+
+    /// The same, while it is known to be awake: a management that begins counts as use, whatever its state.
+    pub(crate) fn is_awake_and_in_use(&self) -> bool {
+        let is_awake = self.word.look().is_open() || self.standing() == Standing::Runs;
+        is_awake && self.is_in_use()
     }
 
     /// Tells its task that another of its group wakes.
@@ -218,15 +240,22 @@ impl Shared {
         self.mate_wakes.swap(false, Ordering::Relaxed)
     }
 
+    /// Gives back a passive lease.
+    pub(crate) fn drop_passive(&self) {
+        // Before the word: in between it looks used, and never unused while it is not.
+        self.passive.fetch_sub(1, Ordering::Relaxed);
+        self.word.drop_passive();
+    }
+
     /// Gives back a dependent's lease. It is the last one, perhaps, and the workload may sleep at once.
     pub(crate) fn drop_dependent(&self) {
         // Before the word: in between it looks used, and not asleep under somebody.
         self.dependents.fetch_sub(1, Ordering::Relaxed);
         if self.lingers.load(Ordering::Relaxed) {
-            self.word.drop_active(self.now_ms());
-        } else {
-            self.word.drop_passive();
+            // Its idle time counts, and still that is no use: to its group, for one.
+            self.keep_for(Duration::from_millis(self.idle.load(Ordering::Relaxed)));
         }
+        self.word.drop_passive();
         self.let_go.notify_one();
     }
 
@@ -278,7 +307,11 @@ impl Shared {
     /// Keeps it awake for `time` from now on, whoever holds it. Say so before the hold is given back that
     /// it follows: whoever sees the lower count sees this.
     pub(crate) fn keep_for(&self, time: Duration) {
-        let until = Moment::at(self.elapsed().saturating_add(time));
+        self.keep_until(Moment::at(self.elapsed().saturating_add(time)));
+    }
+
+    /// The same, until this moment.
+    pub(crate) fn keep_until(&self, until: Moment) {
         self.kept_until.fetch_max(until.as_millis(), Ordering::Relaxed);
     }
 

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 /// Whether a sleep on request respects whoever uses the workload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Force {
     /// It is refused while anybody uses it, or anything says that it is busy.
     #[default]
@@ -15,6 +16,7 @@ pub enum Force {
 
 /// Keeps a workload asleep: nothing wakes it, and nobody is let in, until it is released.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AsleepHold {
     /// Why, in the words of whoever holds it. Told to those who ask for it.
     pub reason: String,

@@ -37,6 +37,12 @@ impl OrderSlots {
         Some(OrderSlot { _of_all: of_all, _of_sleeps: None })
     }
 
+    /// The same, if there is one that nobody waits for.
+    pub(crate) fn try_for_a_start(&self) -> Option<OrderSlot> {
+        let of_all = Arc::clone(&self.0.all).try_acquire_owned().ok()?;
+        Some(OrderSlot { _of_all: of_all, _of_sleeps: None })
+    }
+
     /// A slot for an order that puts to sleep. Its own share comes first, so that nobody who waits
     /// for that keeps a slot from a start. `None`, and cancellation: as above.
     pub(crate) async fn for_a_sleep(&self) -> Option<OrderSlot> {

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use drowse_provider::RunId;
 use tokio::time::Instant;
 
-use crate::shared::Standing;
+use crate::{core::Reason, shared::Standing};
 
 /// The states of a workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -15,9 +15,9 @@ pub enum PhaseName {
     Unread,
     /// Stopped or paused, and can be woken.
     Asleep,
-    /// A start was ordered, or its engine is restarting it.
+    /// A start was ordered, or what it needs or its turn is waited for, or its engine is restarting it.
     Starting,
-    /// It runs, and has not answered yet.
+    /// It runs, and has not answered yet; a job: it runs, and has not ended yet.
     Probing,
     /// It runs, and was observed to serve.
     Ready,
@@ -93,9 +93,37 @@ pub struct Snapshot {
     pub blocked_until: Option<Instant>,
     /// Why nothing wakes it, if somebody holds it asleep.
     pub held_asleep: Option<String>,
+    /// Whether it sleeps since somebody else stopped or froze it: their will.
+    pub is_ended_from_outside: bool,
     /// What those who need it may rely on.
     pub(crate) standing: Standing,
     pub(crate) awaits_use_since: Option<Instant>,
-    /// Whether it sleeps since somebody else stopped or froze it: their will.
-    pub is_ended_from_outside: bool,
+}
+
+impl Snapshot {
+    /// Nothing is known yet.
+    pub(crate) fn unread(since: Instant) -> Self {
+        Self {
+            phase: PhaseName::Unread,
+            since,
+            reason: Reason::Unread.to_string(),
+            run: None,
+            engine_lost_since: None,
+            is_forbidden: false,
+            waiting: 0,
+            last_error: None,
+            lacks_right: false,
+            last_wake_took: None,
+            next_idle_check: None,
+            next_sleep: None,
+            waiting_for: Vec::new(),
+            is_complete: false,
+            vetoed_by: None,
+            blocked_until: None,
+            held_asleep: None,
+            is_ended_from_outside: false,
+            standing: Standing::Unknown,
+            awaits_use_since: None,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,123 +12,23 @@ use std::{
 use drowse_provider::{Deadline, Provider};
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
-    task::JoinHandle,
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AsleepHold, Change, Force, Group, Hold, Holder, Lease, LeaseKind, Memory, Need, NeedState,
-    Needs, Observer, OrderSlots, PhaseName, Policy, Readiness, ReadyRun, SleepError, Snapshot,
-    StopGate, WakeError,
+    AsleepHold, Change, Force, Hold, Holder, Lease, LeaseKind, Memory, Need, NeedState, Needs,
+    Policy, ReadyRun, SleepError, Snapshot, WakeError, WorkloadSpec,
     core::AskId,
     group::Membership,
-    lease::HolderSlot,
-    runtime::{Ask, Command, LeaseRequest, Runtime, SetNeeds, SleepNow, Withdrawn, needs::Kept},
+    holders::Holders,
+    runtime::{
+        Ask, Command, LeaseRequest, Runtime, Set, SetNeeds, Setting, SleepNow, Withdrawn,
+        needs::Kept,
+    },
     sabotage::sabotaged,
-    shared::{Shared, Standing},
+    shared::Shared,
 };
-
-/// What a workload is made of.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct WorkloadSpec {
-    /// Its name in logs, lists and commands.
-    pub name: String,
-    /// Its container.
-    pub provider: Arc<dyn Provider>,
-    /// How it is found out that it serves.
-    pub readiness: Arc<dyn Readiness>,
-    /// How it sleeps and wakes.
-    pub policy: Policy,
-    /// The engine's bound on orders.
-    pub slots: OrderSlots,
-    /// What it needs.
-    pub needs: Needs,
-    /// What it is used together with.
-    pub group: Option<Group>,
-    /// What is asked before it is put to sleep.
-    pub gates: Vec<Arc<dyn StopGate>>,
-    /// Who is told of its changes.
-    pub observer: Option<Arc<dyn Observer>>,
-    /// What an earlier management of it knew.
-    pub memory: Memory,
-    /// Whether it is held asleep from the first moment on.
-    pub held_asleep: Option<AsleepHold>,
-}
-
-impl WorkloadSpec {
-    /// A workload with the default bound on orders, of its own.
-    pub fn new(
-        name: impl Into<String>,
-        provider: Arc<dyn Provider>,
-        readiness: Arc<dyn Readiness>,
-        policy: Policy,
-    ) -> Self {
-        Self {
-            name: name.into(),
-            provider,
-            readiness,
-            policy,
-            slots: OrderSlots::default(),
-            needs: Needs::default(),
-            group: None,
-            gates: Vec::new(),
-            observer: None,
-            memory: Memory::default(),
-            held_asleep: None,
-        }
-    }
-
-    /// Needing these.
-    #[must_use]
-    pub fn with_needs(mut self, needs: Needs) -> Self {
-        self.needs = needs;
-        self
-    }
-
-    /// Used together with the others of this group, for as long as it is managed.
-    #[must_use]
-    pub fn with_group(mut self, group: Group) -> Self {
-        self.group = Some(group);
-        self
-    }
-
-    /// Asking these before each sleep.
-    #[must_use]
-    pub fn with_gates(mut self, gates: Vec<Arc<dyn StopGate>>) -> Self {
-        self.gates = gates;
-        self
-    }
-
-    /// Telling `observer` of its changes.
-    #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
-        self
-    }
-
-    /// Knowing what an earlier management knew.
-    #[must_use]
-    pub fn with_memory(mut self, memory: Memory) -> Self {
-        self.memory = memory;
-        self
-    }
-
-    /// Held asleep from the first moment on: see [`Workload::hold_asleep`].
-    #[must_use]
-    pub fn with_hold_asleep(mut self, hold: Option<AsleepHold>) -> Self {
-        self.held_asleep = hold;
-        self
-    }
-
-    /// Sharing its engine's bound on orders.
-    #[must_use]
-    pub fn with_slots(mut self, slots: OrderSlots) -> Self {
-        self.slots = slots;
-        self
-    }
-}
 
 /// A workload: what sleeps and wakes as one. A cheap handle; clones are the same workload.
 ///
@@ -148,38 +48,7 @@ struct Inner {
     withdrawn: Arc<Withdrawn>,
     upstream_failed: Arc<Notify>,
     closing: CancellationToken,
-    task: Mutex<Option<JoinHandle<()>>>,
     last_ask: AtomicU64,
-}
-
-/// Everybody who holds leases, or ever did under a name of their own.
-#[derive(Default)]
-struct Holders(Mutex<Vec<Holder>>);
-
-impl Holders {
-    fn get(&self, name: &str) -> Holder {
-        let mut holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = holders.iter().find(|holder| holder.name() == name) {
-            return known.clone();
-        }
-        let new = Holder(Arc::new(HolderSlot::new(name)));
-        holders.push(new.clone());
-        new
-    }
-
-    fn holds_since(&self, name: &str) -> Option<u64> {
-        let holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        holders.iter().find(|holder| holder.name() == name)?.holds_since()
-    }
-
-    fn holding(&self) -> Vec<(String, u32)> {
-        let holders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        holders
-            .iter()
-            .map(|holder| (holder.name().to_owned(), holder.held()))
-            .filter(|(_, held)| *held > 0)
-            .collect()
-    }
 }
 
 /// Commands on their way to the task of one workload.
@@ -196,7 +65,7 @@ impl Workload {
     /// What it needs is held when this returns: it may run.
     pub fn spawn(spec: WorkloadSpec) -> Self {
         let (workload, runtime) = Self::prepare(spec);
-        workload.begin(runtime);
+        tokio::spawn(runtime.run());
         workload
     }
 
@@ -205,40 +74,14 @@ impl Workload {
     pub fn spawn_held(spec: WorkloadSpec, holder: &str) -> (Self, Hold) {
         let (workload, runtime) = Self::prepare(spec);
         let hold = workload.hold(&workload.holder(holder), LeaseKind::Passive);
-        workload.begin(runtime);
+        tokio::spawn(runtime.run());
         (workload, hold)
-    }
-
-    fn begin(&self, runtime: Runtime) {
-        let task = tokio::spawn(runtime.run());
-        *self.0.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
     }
 
     fn prepare(spec: WorkloadSpec) -> (Self, Runtime) {
         let shared = Arc::new(Shared::new(Instant::now()).remembering(spec.memory));
         let (commands, received) = mpsc::channel(COMMANDS);
-        let (snapshots, snapshot) = watch::channel(Snapshot {
-            phase: PhaseName::Unread,
-            since: Instant::now(),
-            reason: "its engine has not been read yet".to_owned(),
-            run: None,
-            engine_lost_since: None,
-            is_forbidden: false,
-            waiting: 0,
-            last_error: None,
-            lacks_right: false,
-            last_wake_took: None,
-            next_idle_check: None,
-            next_sleep: None,
-            waiting_for: Vec::new(),
-            is_complete: false,
-            vetoed_by: None,
-            blocked_until: None,
-            held_asleep: None,
-            standing: Standing::Unknown,
-            awaits_use_since: None,
-            is_ended_from_outside: false,
-        });
+        let (snapshots, snapshot) = watch::channel(Snapshot::unread(Instant::now()));
         let holders = Arc::new(Holders::default());
         let upstream_failed = Arc::new(Notify::new());
         let withdrawn = Arc::new(Withdrawn::default());
@@ -269,7 +112,7 @@ impl Workload {
             snapshots,
             holders: Box::new({
                 let holders = Arc::clone(&holders);
-                move || holders.holding()
+                move || holders.by(Holder::held)
             }),
             closing: closing.clone(),
         };
@@ -283,7 +126,6 @@ impl Workload {
             withdrawn,
             upstream_failed,
             closing,
-            task: Mutex::new(None),
             last_ask: AtomicU64::new(0),
         }));
         (workload, runtime)
@@ -348,6 +190,7 @@ impl Workload {
             if kind == LeaseKind::Passive && !sabotaged!(PassiveRequestsWake) {
                 return Err(WakeError::Asleep);
             }
+            let _waiting = holder.waits();
             let (answer, answered) = oneshot::channel();
             let id = self.next_ask();
             let request = LeaseRequest { holder: holder.clone(), kind, answer };
@@ -412,41 +255,49 @@ impl Workload {
     /// `InUse` while leases are held or waited for, or a stop gate says that it is busy, unless it is
     /// forced; `Timeout` at the deadline, after which nothing new is ordered for this request.
     pub async fn sleep_now(&self, deadline: Deadline, force: Force) -> Result<(), SleepError> {
-        let (answer, answered) = oneshot::channel();
-        let id = self.next_ask();
-        let sleep = SleepNow { id, deadline: deadline.at(), force, answer };
-        let command = Command::SleepNow(Box::new(sleep));
-        let mut withdrawal = Withdrawal { to: Some(&self.0.withdrawn), id };
-        let asked = async {
-            self.0.commands.send(command).await.map_err(|_| SleepError::Closed)?;
-            answered.await.map_err(|_| SleepError::Closed)?
-        };
-        let answer = timeout_at(deadline.at() + ANSWER_MARGIN, asked).await;
-        if let Ok(answer) = answer {
-            withdrawal.to = None;
-            answer
-        } else {
-            let reason = "its task did not answer".to_owned();
-            Err(SleepError::Timeout { after: deadline.duration(), reason })
+        loop {
+            let (answer, answered) = oneshot::channel();
+            let id = self.next_ask();
+            let sleep = SleepNow { id, deadline: deadline.at(), force, answer };
+            let command = Command::SleepNow(Box::new(sleep));
+            let mut withdrawal = Withdrawal { to: Some(&self.0.withdrawn), id };
+            let asked = async {
+                self.0.commands.send(command).await.map_err(|_| SleepError::Closed)?;
+                Ok(answered.await)
+            };
+            let answer = timeout_at(deadline.at() + ANSWER_MARGIN, asked).await;
+            if answer.is_ok() {
+                withdrawal.to = None;
+            }
+            match answer {
+                Ok(Ok(Ok(answer))) => return answer,
+                Ok(Err(closed)) => return Err(closed),
+                Ok(Ok(Err(_))) if self.is_closed() => return Err(SleepError::Closed),
+                // The task began anew: ask it again, within the same deadline.
+                Ok(Ok(Err(_))) if !deadline.has_passed() => {}
+                Ok(Ok(Err(_))) | Err(_) => {
+                    let reason = "its task did not answer".to_owned();
+                    return Err(SleepError::Timeout { after: deadline.duration(), reason });
+                }
+            }
         }
     }
 
-    /// Changes its policy from now on. Cancel safe: dropping the future changes nothing.
+    /// Changes its policy; returns when it is so.
+    ///
+    /// Cancel safe, as of all that is set: the future that is dropped leaves it as it was, or as it was
+    /// to be.
     pub async fn set_policy(&self, policy: Policy) {
-        // An error says that it is closed: nothing is left to have a policy.
-        drop(self.0.commands.send(Command::SetPolicy(Box::new(policy))).await);
+        self.set(Setting::Policy(policy)).await;
     }
 
-    /// Changes what it needs from now on. What it needs now is held when the returned future is first
-    /// polled, and what it does not need any more is let go of by its task, after that.
-    ///
-    /// Cancel safe: dropping the future changes nothing.
+    /// Changes what it needs; returns when it is so. What it needs now is held when the returned future is
+    /// first polled, and what it does not need any more is let go of by its task, after that. Cancel
+    /// safe.
     pub async fn set_needs(&self, needs: Needs) {
         let holds =
             if sabotaged!(HoldNothingAtAdoption) { Vec::new() } else { needs.hold(self.name()) };
-        let command = Command::SetNeeds(Box::new(SetNeeds { needs, holds }));
-        // An error says that it is closed: nothing is left to need anything.
-        drop(self.0.commands.send(command).await);
+        self.set(Setting::Needs(SetNeeds { needs, holds })).await;
     }
 
     /// What it needs, and whether each of it is there: in the order in which it was told. A look.
@@ -455,22 +306,28 @@ impl Workload {
         needs.iter().flat_map(|needs| needs.iter()).map(Need::state).collect()
     }
 
-    /// Holds it asleep from now on, or with `None` releases it. While it is held nothing wakes it:
-    /// requests are refused with [`WakeError::HeldAsleep`], and drowse neither starts nor stops it,
+    /// Holds it asleep, or with `None` releases it; returns when it is so. While it is held nothing wakes
+    /// it, nor is a start given that its engine had no slot for yet: requests are refused with [`WakeError::HeldAsleep`], and drowse neither starts nor stops it,
     /// whatever others do with it. Leases that are held stay so, and it is not put to sleep by this:
     /// that is [`sleep_now`](Self::sleep_now)'s, best asked for right after it. It outlasts a change of
-    /// policy and a panic of its task, and not its management. Cancel safe: dropping the future changes
-    /// nothing.
+    /// policy and a panic of its task, and not its management. Cancel safe.
     pub async fn hold_asleep(&self, hold: Option<AsleepHold>) {
-        // An error says that it is closed: nothing is left to be held.
-        drop(self.0.commands.send(Command::HoldAsleep(hold.map(Box::new))).await);
+        self.set(Setting::HeldAsleep(hold)).await;
     }
 
-    /// Forgets that its starts failed: whoever asks next is not told so, but tries. For a wake by hand.
-    /// Cancel safe: dropping the future changes nothing.
+    /// Forgets that its starts failed: whoever asks after this has returned is not told so, but tries. For
+    /// a wake by hand. Cancel safe.
     pub async fn close_circuit(&self) {
-        // An error says that it is closed.
-        drop(self.0.commands.send(Command::CloseCircuit).await);
+        self.set(Setting::FailuresForgotten).await;
+    }
+
+    /// Errors say that it is closed, or began anew with what was set: nothing is left to be done.
+    async fn set(&self, what: Setting) {
+        let (is_so, told) = oneshot::channel();
+        let set = Command::Set(Box::new(Set { what, is_so }));
+        if self.0.commands.send(set).await.is_ok() {
+            drop(told.await);
+        }
     }
 
     /// Its last ten changes, the oldest first.
@@ -508,7 +365,12 @@ impl Workload {
 
     /// The holders that hold leases now, with how many.
     pub fn held_by(&self) -> Vec<(String, u32)> {
-        self.0.holders.holding()
+        self.0.holders.by(Holder::held)
+    }
+
+    /// The holders that wait for a lease now, with how many.
+    pub fn waited_for_by(&self) -> Vec<(String, u32)> {
+        self.0.holders.by(Holder::waiting)
     }
 
     /// Since when the holder of this name has had a [`Hold`] of this management, without a gap. `None`
@@ -519,14 +381,15 @@ impl Workload {
     }
 
     /// Ends the management: waiters get `Closed`, an order in flight is waited for (its engine has
-    /// taken it), the container is left as it is. Idempotent; of several calls at once, one waits.
+    /// taken it), the container is left as it is. Idempotent: each of several calls returns when it has
+    /// ended.
+    ///
+    /// Cancel safe: dropping the future ends the waiting, and not the end of the management.
     pub async fn close(&self) {
         self.0.closing.cancel();
-        let task = self.0.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
-            // It catches its own panics; an error could only say that it was aborted.
-            drop(task.await);
-        }
+        // Its task has the sender, to the last.
+        let mut told = self.0.snapshot.clone();
+        while told.changed().await.is_ok() {}
     }
 
     /// Whether its management has ended, or is about to.

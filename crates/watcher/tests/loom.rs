@@ -227,8 +227,7 @@ fn a_hold_and_a_stop_never_both_win() {
 
 /// What the watcher does with one that runs and does not answer, whose gate is shut: see
 /// `Core::sleep_if_still_idle`.
-fn sleep_if_unused(word: &WarmWord) -> bool {
-    let seen = word.look();
+fn sleep_if_unused(word: &WarmWord, seen: word::Seen) -> bool {
     !seen.is_open() && seen.leases() == 0 && word.shut_exactly(seen)
 }
 
@@ -246,8 +245,9 @@ fn a_hold_of_what_does_not_answer_comes_before_its_stop_or_sees_that_it_may_end(
             }
         });
         // In the order of the watcher: first it is said, then the word is swapped.
+        let seen = word.look();
         stand.set(Standing::Unknown, None);
-        let asleep = sleep_if_unused(&word);
+        let asleep = sleep_if_unused(&word, seen);
         let found_running = dependent.join().unwrap();
         assert!(!(found_running && asleep), "stopped under a dependent that found it running");
     });
@@ -313,6 +313,35 @@ fn a_hold_that_is_given_back_makes_the_swap_fail_or_comes_after_it() {
         assert!(!(found_open && asleep), "stopped on a word that was swapped since");
         assert_eq!(word.look().leases(), 0);
     });
+}
+
+/// A use of what does not answer ends while `sleep` decides whether it is stopped.
+fn stop_beside_a_use(sleep: impl Fn(&WarmWord) -> bool + Sync + Send + 'static) {
+    let sleep = std::sync::Arc::new(sleep);
+    loom::model(move || {
+        let word = Arc::new(WarmWord::new(0));
+        word.hold();
+        let user = thread::spawn({
+            let word = Arc::clone(&word);
+            move || word.drop_active(4)
+        });
+        assert!(!sleep(&word), "stopped within the idle time after a use");
+        assert!(user.join().is_ok());
+    });
+}
+
+#[test]
+fn a_use_of_what_does_not_answer_is_seen_in_the_word_or_by_the_moment_of_its_end() {
+    stop_beside_a_use(|word| {
+        let seen = word.look();
+        word.last_use() + IDLE_MS <= 5 && sleep_if_unused(word, seen)
+    });
+}
+
+#[test]
+#[should_panic(expected = "stopped within the idle time")]
+fn looked_at_after_its_last_use_the_word_would_tell_nothing_of_it() {
+    stop_beside_a_use(|word| word.last_use() + IDLE_MS <= 5 && sleep_if_unused(word, word.look()));
 }
 
 #[test]

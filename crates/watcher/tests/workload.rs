@@ -2,22 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use drowse_provider::{
-    Action, ContainerStatus, Deadline, Details, Engine, ErrorKind, Reference, Signal, Unusable,
+    Action, ContainerStatus, Deadline, Engine, ErrorKind, Reference, Signal, Unusable,
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{
-    Attempt, Force, Lease, LeaseKind, NotReady, OrderSlots, PhaseName, Policy, Readiness,
-    ReadyWhenRunning, SleepError, SleepMethod, WakeError, Workload, WorkloadSpec,
+    Force, Lease, LeaseKind, OrderSlots, PhaseName, Policy, Readiness, ReadyWhenRunning,
+    SleepError, SleepMethod, WakeError, Workload, WorkloadSpec,
 };
 use tokio::time::timeout;
 
@@ -122,7 +115,11 @@ async fn ten_thousand_waiters_are_one_start() {
             workload.lease(&holder, LeaseKind::Active, Deadline::after(PATIENCE)).await
         })
     });
+    let asks: Vec<_> = asks.collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(home.workload.waited_for_by(), [("route test".to_owned(), 10_000)]);
     let leases: Vec<_> = futures::future::join_all(asks).await;
+    assert_eq!(home.workload.waited_for_by(), []);
     assert!(leases.iter().all(|lease| matches!(lease, Ok(Ok(_)))));
     assert_eq!(home.workload.leases(), 10_000);
     assert_eq!(home.workload.held_by(), [("route test".to_owned(), 10_000)]);
@@ -322,6 +319,34 @@ async fn an_engine_is_given_no_more_orders_at_a_time_than_it_has_slots() {
 }
 
 /// As at a Proxmox cluster, where a stop may take a minute.
+/// The last of them waits for longer than its wake timeout, which has not begun.
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_turn_is_not_told_that_it_is_late() {
+    let engine = ScriptedEngine::new("home");
+    let slots = OrderSlots::new(1);
+    let workloads: Vec<_> = ["a", "b", "c", "d", "e"]
+        .map(|name| {
+            let app = engine.add(name);
+            app.always(Action::Start, Step::ok().late_by(Duration::from_secs(40)));
+            let provider = engine.provider(&Reference::Name(name.to_owned())).unwrap();
+            let policy = Policy::new(IDLE).with_wake_timeout(Duration::from_mins(1));
+            let spec = WorkloadSpec::new(name, provider, Arc::new(ReadyWhenRunning), policy);
+            Workload::spawn(spec.with_slots(slots.clone()))
+        })
+        .into();
+    let waiting = workloads.iter().map(|workload| async {
+        let holder = workload.holder("route test");
+        workload.lease(&holder, LeaseKind::Active, Deadline::after(PATIENCE)).await
+    });
+    let leases = futures::future::join_all(waiting).await;
+    assert!(leases.iter().all(Result::is_ok), "{leases:?}");
+    for workload in &workloads {
+        let took = workload.snapshot().last_wake_took.unwrap();
+        assert!(took < Duration::from_secs(41), "{took:?}");
+    }
+    assert_eq!(engine.calls().iter().filter(|call| call.action == Action::Start).count(), 5);
+}
+
 #[tokio::test(start_paused = true)]
 async fn slow_stops_leave_slots_for_starts() {
     let engine = ScriptedEngine::new("home");
@@ -351,30 +376,6 @@ async fn slow_stops_leave_slots_for_starts() {
     let began = tokio::time::Instant::now();
     drop(lease(sleeper).await);
     assert!(began.elapsed() < Duration::from_secs(10), "it waited for the others' stops");
-}
-
-#[derive(Debug, Default)]
-struct PanicsOnce {
-    panicked: AtomicBool,
-    probes: AtomicUsize,
-}
-
-#[async_trait]
-impl Readiness for PanicsOnce {
-    async fn probe(&self, _: &Details, _: Attempt) -> Result<(), NotReady> {
-        self.probes.fetch_add(1, Ordering::Relaxed);
-        assert!(self.panicked.swap(true, Ordering::Relaxed), "a bug in a probe");
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_panic_of_the_task_costs_nobody_an_answer() {
-    let home = Home::with(Policy::new(IDLE), Arc::new(PanicsOnce::default()));
-    let lease = home.lease().await.unwrap();
-    assert_eq!(home.app.calls(Action::Start), 1, "it was adopted as it was");
-    drop(lease);
-    home.until(PhaseName::Asleep).await;
 }
 
 #[tokio::test(start_paused = true)]

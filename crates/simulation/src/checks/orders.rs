@@ -11,22 +11,11 @@ use crate::world::{By, Order, World};
 /// The watcher counts in whole milliseconds.
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// How soon drowse has heard of a wish.
-const NOTICED_WITHIN: Duration = Duration::from_millis(10);
+pub(super) const NOTICED_WITHIN: Duration = Duration::from_millis(10);
 /// How long an order may have waited for a slot that a read before a sleep had: a read's deadline.
 const READ_WITHIN: Duration = Duration::from_millis(10_100);
 
 impl World {
-    /// An engine is called for this container.
-    pub(crate) fn engine_called(&mut self, index: usize) {
-        self.records[index].calls += 1;
-        if self.is_silent {
-            self.violated(
-                Invariant::Calls,
-                format_args!("w{index}: its engine is called though nothing has happened"),
-            );
-        }
-    }
-
     /// Drowse gives this order now.
     pub(crate) fn check_order(&mut self, index: usize, order: Order) {
         let record = &self.records[index];
@@ -103,6 +92,19 @@ impl World {
         }
     }
 
+    /// Whether drowse waits for the answer to a start.
+    pub(crate) fn is_being_started(&self, index: usize) -> bool {
+        self.records[index].in_flight.is_some_and(Order::is_start)
+    }
+
+    /// What was so since then was told to drowse by this time: nothing is in a sleep of the machine.
+    fn told_by(&self, decided: Duration) -> Duration {
+        if self.now() <= self.resumed_at + NOTICED_WITHIN {
+            return Duration::ZERO;
+        }
+        decided.saturating_sub(NOTICED_WITHIN)
+    }
+
     /// Before when an order that is given now was decided: it may have waited for its turn.
     fn decided_after(&self, engine: usize) -> Duration {
         let now = self.now();
@@ -116,6 +118,9 @@ impl World {
     }
 
     fn check_start(&mut self, index: usize) {
+        if self.is_winding_down {
+            self.violated(Invariant::Asleep, format_args!("w{index} is started, and for nobody"));
+        }
         let plan = self.plan.clone();
         if plan.workloads[index].policy.role == Role::Job && self.is_observed_complete(index) {
             self.violated(Invariant::Once, format_args!("w{index}: it is complete, and started"));
@@ -123,7 +128,7 @@ impl World {
         let decided = self.decided_after(plan.workloads[index].engine);
         self.check_not_held(index, Order::Start, decided, false);
         for (needed, condition) in &plan.workloads[index].needs {
-            if !self.was_needed(index, *needed, decided.saturating_sub(NOTICED_WITHIN)) {
+            if !self.was_needed(index, *needed, self.told_by(decided)) {
                 continue;
             }
             let other = &self.records[*needed];
@@ -175,7 +180,7 @@ impl World {
         }
         for dependent in plan.present() {
             let needs_it = plan.workloads[dependent].needs.iter().any(|(one, _)| *one == index);
-            let is_told = self.was_needed(dependent, index, now.saturating_sub(NOTICED_WITHIN));
+            let is_told = self.was_needed(dependent, index, self.told_by(now));
             if needs_it && is_told && !is_forced {
                 self.check_dependent(index, dependent);
             }
@@ -188,6 +193,8 @@ impl World {
         }
         if !is_forced {
             self.check_not_held(index, order, now, true);
+            let decided = self.decided_after(plan.workloads[index].engine);
+            self.check_mates(index, order, decided);
         }
     }
 
@@ -234,7 +241,10 @@ impl World {
         let began_here = managed.is_some_and(|managed| container.began >= managed);
         let began = Some(container.began).filter(|_| is_this_run && began_here);
         let by_somebody = began.filter(|_| container.by == By::Somebody);
+        // What was frozen and thawed since has been asleep since.
+        let is_same_wake = container.changed == container.began;
         let by_drowse = began.filter(|_| match container.by {
+            _ if !is_same_wake => false,
             By::Drowse { given } => {
                 managed.is_some_and(|managed| given >= managed)
                     && record.slept_on_request.is_none_or(|at| at < given)

@@ -6,12 +6,13 @@ use drowse_provider::StopOptions;
 use drowse_watcher::{Circuit, Condition, Policy, Role, SleepMethod};
 
 use super::{
-    Deed, EnginePlan, Happening, OrderFault, Plan, Planned, ReadFault, Request, Verdict,
+    Deed, EnginePlan, GROUPS, Happening, OrderFault, Plan, Planned, ReadFault, Request, Verdict,
     WorkloadPlan,
 };
 use crate::dice::Dice;
 
 const PLAN: u64 = 1;
+const GROUPING: u64 = 12;
 
 impl Plan {
     /// The world of this seed.
@@ -26,6 +27,7 @@ impl Plan {
             let new = workload(&mut dice, engines.len(), &workloads);
             workloads.push(new);
         }
+        group(seed, &mut workloads);
         // Of each kind of trouble there is much, little or none in one world.
         let mut troubles = Troubles::of(&mut dice);
         troubles.workloads = how_many;
@@ -52,6 +54,17 @@ fn engine(dice: &mut Dice) -> EnginePlan {
     }
 }
 
+/// In one world of three some are used together.
+fn group(seed: u64, workloads: &mut [WorkloadPlan]) {
+    let mut dice = Dice::about(seed, &[GROUPING]);
+    if !dice.percent(35) {
+        return;
+    }
+    for workload in workloads {
+        workload.group = dice.percent(60).then(|| dice.index(GROUPS));
+    }
+}
+
 fn workload(dice: &mut Dice, engines: usize, before: &[WorkloadPlan]) -> WorkloadPlan {
     let is_job = dice.percent(10);
     let mut needs = Vec::new();
@@ -70,6 +83,7 @@ fn workload(dice: &mut Dice, engines: usize, before: &[WorkloadPlan]) -> Workloa
         engine: dice.index(engines),
         policy: policy(dice, is_job),
         needs,
+        group: None,
         has_gate: dice.percent(30),
         restarts: !is_job && dice.percent(25),
         runs_at_first: dice.percent(40),

@@ -13,7 +13,7 @@ use crate::plan::{Deed, OrderFault, ReadFault, WorkloadPlan};
 /// What a shell reports for a process that was killed.
 pub(super) const KILLED: i64 = 137;
 /// How long an engine waits before it kills what took no notice, unless it is told.
-pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 const RUN: u64 = 2;
 const END: u64 = 3;
@@ -29,6 +29,8 @@ pub(crate) struct Container {
     pub(crate) run: u64,
     pub(crate) run_id: Option<RunId>,
     pub(crate) began: Duration,
+    /// When it was last started, ended, frozen or thawed.
+    pub(crate) changed: Duration,
     /// Who began its present run.
     pub(crate) by: By,
     pub(crate) serves_from: Duration,
@@ -53,7 +55,8 @@ pub(crate) enum By {
     Drowse {
         given: Duration,
     },
-    /// Of an order of drowse's with which something went wrong: nobody can tell whose it was.
+    /// Of an order of drowse's with which something went wrong, or that met somebody's: nobody can tell
+    /// whose it was.
     Chance,
     Somebody,
     ItsEngine,
@@ -92,6 +95,7 @@ impl Container {
             run: 0,
             run_id: None,
             began: Duration::ZERO,
+            changed: Duration::ZERO,
             by: By::Somebody,
             serves_from: Duration::ZERO,
             is_ending: false,
@@ -161,6 +165,7 @@ impl World {
         container.run = run;
         container.run_id = Some(RunId::new(format!("w{index}.{run}")));
         container.began = now;
+        container.changed = now;
         container.by = by;
         container.serves_from = serves_from;
         container.is_ending = false;
@@ -187,7 +192,9 @@ impl World {
         let run = self.containers[index].run;
         let is_crash = !self.containers[index].is_ending;
         let restarts = self.plan.workloads[index].restarts && is_crash;
+        let now = self.now();
         let container = &mut self.containers[index];
+        container.changed = now;
         container.exit = Some(exit);
         container.status = Some(if restarts {
             ContainerStatus::Error(Unusable::Restarting)
@@ -241,6 +248,7 @@ impl World {
                 _ => EventAction::Unpause,
             };
             self.step(format_args!("w{index} is {to}"));
+            self.containers[index].changed = self.now();
             self.containers[index].status = Some(to);
             self.tell(index, action);
         }
@@ -313,7 +321,9 @@ impl World {
         };
         match deed {
             Deed::Start if self.containers[index].status == Some(ContainerStatus::Stopped) => {
-                self.begin_run(index, By::Somebody);
+                // Events name nobody: of a start amid drowse's own it cannot tell whose it was.
+                let by = if self.is_being_started(index) { By::Chance } else { By::Somebody };
+                self.begin_run(index, by);
             }
             Deed::Start | Deed::Unpause => {
                 self.freeze(index, &ContainerStatus::Paused, ContainerStatus::Running);

@@ -1,14 +1,17 @@
 //! Requests for leases and for sleep, and their answers.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use drowse_provider::ContainerStatus;
 
-use crate::{LeaseKind, SleepError, WakeError, sabotage::sabotaged, word::Seen};
+use crate::{LeaseKind, PhaseName, SleepError, WakeError, sabotage::sabotaged, word::Seen};
 
 use super::{
-    AskId, Belief, Core, Effect, Moment, failures::is_of_permission, locks::LOCK_PATIENCE,
-    orders::FIRST_RETRY, truth::FIRST_READ_RETRY,
+    AskId, Belief, Core, Effect, Moment,
+    failures::is_of_permission,
+    locks::LOCK_PATIENCE,
+    orders::{FIRST_RETRY, LONGEST_START_RETRY},
+    truth::FIRST_READ_RETRY,
 };
 
 /// What a client is told to wait before it asks again, where nothing better is known.
@@ -22,7 +25,13 @@ impl Core {
             return;
         }
         self.wake.wanted = true;
-        self.wake.is_for_users |= kind != LeaseKind::Dependent;
+        let is_of_user = kind != LeaseKind::Dependent;
+        if is_of_user && !self.wake.is_for_users && self.phase == PhaseName::Starting {
+            // Only those who need it had wanted it: the others of its group were not told.
+            self.effects.push(Effect::WakeBegins);
+        }
+        self.wake.is_for_users |= is_of_user;
+        self.wake.is_for_mates &= !is_of_user;
         if self.waiters.is_empty() {
             self.read.try_within(now, FIRST_READ_RETRY);
         }
@@ -53,22 +62,14 @@ impl Core {
 
     /// The last who wanted it has left, or was told that its start was never tried.
     fn want_no_more_what_was_never_tried(&mut self) {
-        if self.waiters.is_empty() && !self.came_to_nothing() {
+        let waits_for_its_turn = self.wake.is_queued && self.lost.is_none();
+        if self.waiters.is_empty() && !self.came_to_nothing() && !waits_for_its_turn {
             self.wake.wanted = false;
             self.wake.is_for_users = false;
+            self.wake.is_for_mates = false;
             self.wake.needs_until = None;
-        }
-    }
-
-    /// Another of its group wakes. If it is awake itself, it is used with that one from now on.
-    pub(super) fn mate_wakes(&mut self, now: Moment) {
-        self.sleep.check_at = now;
-        let is_being_ended = self.order.as_ref().is_some_and(|open| !open.order.is_start());
-        if self.belief.is_running() && !is_being_ended {
-            self.shared.word.touch(now.as_millis());
-        } else {
-            self.wake.wanted = true;
-            self.wake.is_for_users = true;
+            // Others of its group may want it all the same.
+            self.is_left_behind(self.stepped_at);
         }
     }
 
@@ -77,6 +78,7 @@ impl Core {
         self.answer_sleepers_not_running();
         if self.waiters.is_empty() && !self.goes_on_behind_a_lock(now) && self.came_to_nothing() {
             self.end_wake();
+            self.is_left_behind(now + LONGEST_START_RETRY);
         }
         let is_locked = self.belief.lock().is_some();
         // Whoever waits is told of a lock in time, also where nothing would be started yet.
@@ -86,6 +88,11 @@ impl Core {
             self.end_wake();
         }
         self.deepen_if_due(now);
+        match self.failures.blocked_until(now) {
+            Some(until) => self.is_left_behind(until),
+            None if is_left_alone => {}
+            None => self.look_at_mates_if_due(now),
+        }
         if !self.wake.wanted || self.refuse_misconfigured() {
             return;
         }
@@ -98,7 +105,7 @@ impl Core {
             self.wake.needs_until = None;
             self.wait_for_the_lock(now);
         } else if self.wake.retry.not_before <= now && self.needs_are_met(now) {
-            self.order_start(now);
+            self.order_start_in_turn(now);
         }
     }
 
@@ -152,9 +159,11 @@ impl Core {
     pub(super) fn end_wake(&mut self) {
         self.wake.wanted = false;
         self.wake.is_for_users = false;
+        self.wake.is_for_mates = false;
         self.wake.ordered_at = None;
         self.wake.needs_until = None;
         self.wake.locked = None;
+        self.wake.is_queued = false;
         self.wake.retry.succeeded();
     }
 
@@ -194,12 +203,13 @@ impl Core {
 
     /// Until when a request waits, beside its own deadline: the wake timeout counts from its
     /// coming, or from the start order or the end of a stop that came to nothing, if that came
-    /// later; not at all while a stop is under way, what it needs is waited for, or somebody else is
-    /// working on the container, unless that one's lock was met.
+    /// later; not at all while a stop is under way, what it needs or its turn is waited for, or somebody
+    /// else is working on the container, unless that one's lock was met.
     fn limit(&self, now: Moment) -> impl Fn(Moment) -> Option<Moment> + use<> {
         let is_being_ended = self.order.as_ref().is_some_and(|open| !open.order.is_start());
         let is_quiet = self.is_quiet(now) && self.wake.locked.is_none();
-        let clock_stands = is_being_ended || is_quiet || self.waits_for_needs();
+        let clock_stands =
+            is_being_ended || is_quiet || self.waits_for_needs() || self.wake.is_queued;
         let began_at = self.wake.ordered_at.unwrap_or(self.wake.free_since);
         let wake_timeout = self.policy.wake_timeout;
         let locked_since = self.wake.locked.as_ref().map(|lock| lock.since);
@@ -224,22 +234,26 @@ impl Core {
             return WakeError::Locked { by: lock.by.to_string(), retry_after: LOCK_PATIENCE };
         }
         // What an earlier start met, or a right that lacked for it, is none of what this one waited for.
-        let is_of_another = self.lacks_right() || self.waits_for_needs();
+        let is_of_another = self.lacks_right() || self.waits_for_needs() || self.wake.is_queued;
         let last_error = self.last_error().filter(|_| !is_of_another);
-        let reason = last_error.unwrap_or_else(|| self.reason.to_string());
+        let reason = last_error.map_or_else(|| self.reason.to_string(), Cow::into_owned);
         WakeError::Timeout { after: now.since(asked), phase: self.phase, reason }
     }
 
     /// What the last attempt to use it met, while it is not ready.
-    pub(crate) fn last_error(&self) -> Option<String> {
+    pub(crate) fn last_error(&self) -> Option<Cow<'_, str>> {
         if self.proven.is_some() {
             return None;
         }
-        let of_engine = self.lost.as_ref().map(|lost| lost.error.kind().to_string());
-        let of_probe = || self.probing.last.clone().filter(|_| self.belief.is_running());
-        let of_start =
-            || self.failures.reason().map(str::to_owned).filter(|_| !self.belief.is_running());
-        of_engine.or_else(of_probe).or_else(of_start)
+        if let Some(lost) = &self.lost {
+            return Some(lost.error.kind().to_string().into());
+        }
+        let last = if self.belief.is_running() {
+            self.probing.last.as_deref()
+        } else {
+            self.failures.reason()
+        };
+        last.map(Cow::Borrowed)
     }
 
     /// Whether [`Self::last_error`] says that drowse lacks a right.

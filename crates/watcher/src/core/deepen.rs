@@ -14,7 +14,7 @@ use super::{
 };
 
 /// How soon that is looked at again from which leases, a lock, or its engine's absence keep the stop.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const WHILE_KEPT_FROZEN: Duration = Duration::from_secs(30);
 
 impl Core {
     /// When the stop is due that follows its pause: not within the idle time after a lease that
@@ -52,7 +52,7 @@ impl Core {
         }
         let seen = self.shared.word.look();
         if seen.leases() > 0 || self.lost.is_some() {
-            self.sleep.check_at = now + LOOK_AGAIN;
+            self.sleep.check_at = now + WHILE_KEPT_FROZEN;
         } else {
             self.begin_read(Some(seen));
         }
@@ -60,7 +60,7 @@ impl Core {
 
     /// The look before that stop found it frozen. Nothing may have happened since that look began.
     pub(super) fn stop_the_frozen(&mut self, now: Moment, seen: Seen) {
-        self.sleep.check_at = now + LOOK_AGAIN;
+        self.sleep.check_at = now + WHILE_KEPT_FROZEN;
         let is_due = self.truth_is_known() && self.deepens_at().is_some_and(|due| due <= now);
         if !is_due || self.belief.lock().is_some() {
             return;

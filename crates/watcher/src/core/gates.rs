@@ -146,7 +146,15 @@ impl Core {
     }
 
     /// What spoke against a sleep when it was last due, beside leases.
-    pub(crate) fn vetoed_by(&self) -> Option<String> {
-        self.gates.busy().filter(|_| self.belief.is_running()).map(Busy::to_string)
+    pub(crate) fn vetoed_by(&self) -> Option<&Busy> {
+        self.gates.busy().filter(|_| self.belief.is_running())
+    }
+
+    /// The question to the gates whose answer still matters.
+    pub(crate) fn awaited_answer(&self) -> Option<EffectId> {
+        match self.gates.state {
+            State::Asked { id, .. } => Some(id),
+            State::Unasked | State::MaySleep { .. } => None,
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{WakeError, sabotage::sabotaged};
 
-use super::{Core, Effect, Moment, Reason, idle::REFUSED_FOR};
+use super::{Core, Effect, Moment, Reason, idle::WHILE_NOTHING_CHANGES};
 
 /// Somebody holds it asleep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Core {
     pub(super) fn is_left_as_it_is(&mut self, now: Moment) -> bool {
         let is_so = self.held.is_some() && self.sleepers.is_empty();
         if is_so {
-            self.sleep.check_at = now + REFUSED_FOR;
+            self.sleep.check_at = now + WHILE_NOTHING_CHANGES;
         }
         is_so
     }

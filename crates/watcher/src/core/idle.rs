@@ -11,18 +11,19 @@ use super::{AskId, Belief, Core, Effect, Moment, Reason, Sleeper};
 const SHORTEST_RECHECK: Duration = Duration::from_millis(250);
 const LONGEST_RECHECK: Duration = Duration::from_secs(30);
 const WHILE_LOST: Duration = Duration::from_secs(5);
-pub(super) const REFUSED_FOR: Duration = Duration::from_hours(1);
+/// And one that is not put to sleep at all, before something about it changes.
+pub(super) const WHILE_NOTHING_CHANGES: Duration = Duration::from_hours(1);
 
 impl Core {
     pub(super) fn consider_sleep(&mut self, now: Moment) {
         if self.policy.sleep == SleepMethod::Never {
-            self.sleep.check_at = now + REFUSED_FOR;
+            self.sleep.check_at = now + WHILE_NOTHING_CHANGES;
             return self.answer_sleepers(&SleepError::Failed {
                 reason: "it is never put to sleep".to_owned(),
             });
         }
         if self.keep_misconfigured_awake() {
-            self.sleep.check_at = now + REFUSED_FOR;
+            self.sleep.check_at = now + WHILE_NOTHING_CHANGES;
             return;
         }
         let on_request = !self.sleepers.is_empty();
@@ -57,7 +58,7 @@ impl Core {
         } else if self.sleep.retry.not_before > now {
             self.sleep.check_at = self.sleep.retry.not_before;
         } else if self.would_be_deleted() {
-            self.sleep.check_at = now + REFUSED_FOR;
+            self.sleep.check_at = now + WHILE_NOTHING_CHANGES;
             self.answer_sleepers(&SleepError::Failed {
                 reason: "its engine deletes it, and its data, when it stops (--rm): it can only \
                          be paused"
@@ -158,6 +159,8 @@ impl Core {
     /// The look before the sleep found it running. Nothing may have happened since that look began.
     pub(super) fn sleep_if_still_idle(&mut self, now: Moment, seen: Seen) {
         self.sleep.check_at = now;
+        // Before it is asked when it was last used: of what is given back in between the word tells.
+        let word = self.shared.word.look();
         let is_wanted = !self.waiters.is_empty()
             || (self.idle_at() > now && self.sleepers.is_empty())
             || (self.held.is_some() && self.sleepers.is_empty());
@@ -180,7 +183,6 @@ impl Core {
             let seen = if sabotaged!(SwapAnyWord) { self.shared.word.look() } else { seen };
             self.shared.word.shut_exactly(seen)
         } else {
-            let word = self.shared.word.look();
             !word.is_open() && word.leases() == 0 && self.shared.word.shut_exactly(word)
         };
         if still_idle {

@@ -45,7 +45,12 @@ pub(crate) enum Input {
     UpstreamFailed { epoch: u64 },
     /// There is another policy from now on.
     PolicyChanged(Policy),
-    /// A dependent has let go of it, perhaps the last one.
+    /// Its engine carries out as many orders as it may: this start was not given, and waits for its turn.
+    OrderQueued { id: EffectId },
+    /// Its turn has come: what is ordered in this step is given.
+    TurnHasCome,
+    /// A dependent has let go of it, perhaps the last one; or another of its group is ready, or has fallen
+    /// asleep.
     LetGo,
     /// Another of its group wakes.
     MateWakes,
@@ -62,7 +67,8 @@ pub(crate) enum Input {
 /// Something that the core wants done.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    /// Give the engine an order, with this long to carry it out.
+    /// Give the engine an order, with this long to carry it out. A start that it has no slot for is
+    /// answered by [`Input::OrderQueued`]; a sleep has one, from the look before it.
     Order { id: EffectId, order: Order, within: Duration },
     /// Read the container. Before a sleep: only when the engine has a slot for the order that will
     /// follow, which is kept until the end of the step that takes the result.
@@ -71,6 +77,11 @@ pub(crate) enum Effect {
     Probe { id: EffectId, details: Arc<Details>, elapsed: Duration },
     /// A wake begins: the others of its group are to wake, too.
     WakeBegins,
+    /// It is ready: those of its group that sleep and were not to may follow.
+    ReadyForMates,
+    /// It sleeps, and the others of its group had no part in that: if one of them is in use, it is to
+    /// wake, too.
+    LookAtMates,
     /// It fell asleep, and nobody had asked for that: look again at the others of its group.
     FellAsleep,
     /// Hold all that it needs, then look at it.

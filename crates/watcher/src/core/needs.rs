@@ -21,9 +21,11 @@ const UNWANTED_FOR: Duration = Duration::from_mins(10);
 const MENDED_FOR: Duration = Duration::from_mins(10);
 /// How soon it is looked at again whether a container is in use under which something has died, and
 /// how soon something is asked for again that was granted and is not there.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const WHILE_MISSED: Duration = Duration::from_secs(1);
 /// How soon something that refused to wake is asked for again, at least.
-const REFUSED_FOR: Duration = Duration::from_secs(5);
+const SHORTEST_REFUSAL: Duration = Duration::from_secs(5);
+/// The same while a right lacks for it, at most: doubled with each attempt, since it may lack for weeks.
+const LONGEST_WITHOUT_RIGHT: Duration = Duration::from_mins(1);
 /// How long a refusal that came at once is told to whoever comes after it, without asking again: each
 /// of them would be two changes, and two lines in the log.
 const TOLD_AGAIN_FOR: Duration = Duration::from_secs(1);
@@ -73,6 +75,8 @@ struct One {
     asked: Option<Asked>,
     /// When it may be asked for again.
     not_before: Moment,
+    /// How often in a row it refused for want of a right.
+    without_right: u8,
 }
 
 /// Others ended it, or what it misses: their will, until this one is used after that.
@@ -93,7 +97,19 @@ struct Asked {
 impl One {
     fn new(of: NeedOf) -> Self {
         let not_before = Moment::from_millis(0);
-        Self { of, seen: NeedSeen::Unmet, ended: None, asked: None, not_before }
+        let seen = NeedSeen::Unmet;
+        Self { of, seen, ended: None, asked: None, not_before, without_right: 0 }
+    }
+
+    /// How long it is left alone after this refusal, at least.
+    fn pause_after_refusal(&mut self, error: &WakeError) -> Duration {
+        if !error.lacks_right() {
+            self.without_right = 0;
+            return SHORTEST_REFUSAL;
+        }
+        let pause = SHORTEST_REFUSAL * (1 << self.without_right.min(8));
+        self.without_right = self.without_right.saturating_add(1);
+        pause.min(LONGEST_WITHOUT_RIGHT)
     }
 
     fn is_met(&self) -> bool {
@@ -179,10 +195,14 @@ impl Core {
             // Nobody is waiting that long any more: what follows from that is seen to elsewhere.
             Err(WakeError::Timeout { .. }) if is_overdue => one.not_before = now,
             // About to be managed anew, perhaps.
-            Ok(()) | Err(WakeError::Closed) => one.not_before = now + LOOK_AGAIN,
+            Ok(()) | Err(WakeError::Closed) => {
+                one.without_right = 0;
+                one.not_before = now + WHILE_MISSED;
+            }
             Err(error) => {
-                let pause = error.retry_after().unwrap_or(LOOK_AGAIN);
-                one.not_before = now + pause.max(REFUSED_FOR);
+                let pause = error.retry_after().unwrap_or_default();
+                let pause = pause.max(one.pause_after_refusal(&error));
+                one.not_before = now + pause;
                 if self.wake.needs_until.is_some() {
                     let name = one.of.name.to_string();
                     self.reason = Reason::NeedRefused(why_not(&name, &error).into());
@@ -192,6 +212,7 @@ impl Core {
                         needed.refusal = Some(Box::new(Refusal { error: error.clone(), until }));
                     }
                     self.refuse_all(&error);
+                    self.is_left_behind_by_needs(now, &error);
                 }
             }
         }
@@ -220,13 +241,15 @@ impl Core {
             self.wake.ordered_at = None;
             self.wake.needs_until = Some(until);
             if needed.are_seen {
-                self.reason = Reason::WaitingFor(needed.unmet().join(", ").into());
+                self.reason =
+                    Reason::WaitingFor(needed.unmet().collect::<Vec<_>>().join(", ").into());
                 for (need, one) in needed.numbered().filter(|(_, one)| !one.is_met()) {
                     self.wake_need(now, need, one, until);
                 }
             }
         } else {
             self.end_wake();
+            self.is_left_behind(now + SHORTEST_REFUSAL);
         }
         self.needed = Some(needed);
         are_met
@@ -336,8 +359,7 @@ impl Core {
         }
         let Some(mut needed) = self.needed.take() else { return };
         let somebody_waits = !self.waiters.is_empty();
-        let is_leased = self.shared.word.look().leases() > 0;
-        let is_in_use = somebody_waits || is_leased || self.idle_at() > now;
+        let is_in_use = somebody_waits || self.shared.is_used() || self.idle_at() > now;
         let mut awaits_use_since = None;
         for (need, one) in needed.numbered().filter(|(_, one)| one.is_missed()) {
             if one.is_used_anew(self.shared.uses()) {
@@ -354,7 +376,7 @@ impl Core {
                 self.effects.push(Effect::UseThrough { need });
             }
             if one.asked.is_none() && one.not_before <= now {
-                one.not_before = now + LOOK_AGAIN;
+                one.not_before = now + WHILE_MISSED;
             }
         }
         self.shared.await_use(awaits_use_since);
@@ -374,13 +396,9 @@ impl Core {
     }
 
     /// What its start waits for, by name.
-    pub(crate) fn waiting_for(&self) -> Vec<String> {
-        match &self.needed {
-            Some(needed) if self.waits_for_needs() => {
-                needed.unmet().into_iter().map(str::to_owned).collect()
-            }
-            _ => Vec::new(),
-        }
+    pub(crate) fn waiting_for(&self) -> impl Iterator<Item = &str> {
+        let needed = self.needed.as_ref().filter(|_| self.waits_for_needs());
+        needed.into_iter().flat_map(|needed| needed.unmet())
     }
 }
 
@@ -409,8 +427,8 @@ impl Needed {
         }
     }
 
-    fn unmet(&self) -> Vec<&str> {
-        self.each.iter().filter(|one| !one.is_met()).map(|one| &*one.of.name).collect()
+    fn unmet(&self) -> impl Iterator<Item = &str> {
+        self.each.iter().filter(|one| !one.is_met()).map(|one| &*one.of.name)
     }
 }
 

@@ -6,7 +6,10 @@ use drowse_provider::{ContainerStatus, Error, ErrorKind, Owner, StopOptions, Unu
 
 use crate::{SleepMethod, sabotage::sabotaged};
 
-use super::{Belief, Core, Effect, EffectId, Moment, OpenOrder, Order, OrderState, Proven, Reason};
+use super::{
+    Belief, Core, Effect, EffectId, Moment, OpenOrder, Order, OrderState, Proven, Reason,
+    failures::is_of_permission,
+};
 
 /// How long anybody waits for it is another matter.
 const START_WITHIN: Duration = Duration::from_mins(2);
@@ -17,23 +20,51 @@ const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// And what any order may take beyond that where high availability carries it out, in rounds of its
 /// own: to start it, it may have to give up a node first.
 const MANAGED_MARGIN: Duration = Duration::from_mins(3);
-/// Docker's, for a container that does not say.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a program has to end that was asked to, by whomever, if its container does not say: Docker's
+/// default.
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_START_RETRY: Duration = Duration::from_secs(10);
+pub(super) const LONGEST_START_RETRY: Duration = Duration::from_secs(10);
 /// How soon a start is tried again that nobody waits for any more, and that met a lock which no read
 /// shows.
 const LOCKED_START_RETRY: Duration = Duration::from_secs(30);
 pub(super) const LONGEST_STOP_RETRY: Duration = Duration::from_mins(5);
 /// How soon a stop whose answer was lost, and which may still be under way, is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const WHILE_UNSETTLED: Duration = Duration::from_secs(1);
 /// How long an engine may go on with an order after the time that it was given: whoever gave it has
 /// stopped waiting, and that withdraws nothing.
 const CARRIED_ON_FOR: Duration = Duration::from_mins(2);
 
 impl Core {
-    pub(super) fn order_start(&mut self, now: Moment) {
+    /// Its engine carries out as many orders as it may, and has not been given this start: which is
+    /// decided anew when its turn comes.
+    pub(super) fn queued(&mut self, id: EffectId) {
+        if self.order.take_if(|open| open.id == id).is_some() {
+            // Its clock starts at the order that is given.
+            self.wake.ordered_at = None;
+            self.wake.is_queued = true;
+            self.reason = Reason::Queued;
+        }
+    }
+
+    /// Whatever has become of the wake that waited for it.
+    pub(super) fn turn_has_come(&mut self, now: Moment) {
+        if std::mem::replace(&mut self.wake.is_queued, false) {
+            // Whoever came meanwhile has as long as whoever comes now.
+            self.wake.free_since = now;
+        }
+    }
+
+    pub(super) fn order_start_in_turn(&mut self, now: Moment) {
+        if self.wake.is_queued {
+            self.reason = Reason::Queued;
+        } else {
+            self.order_start(now);
+        }
+    }
+
+    fn order_start(&mut self, now: Moment) {
         self.wake.needs_until = None;
         self.wake.ordered_at.get_or_insert(now);
         self.reason = Reason::AskedFor;
@@ -86,6 +117,7 @@ impl Core {
             until: now + within,
             state: OrderState::InFlight,
             is_on_request: !self.sleepers.is_empty(),
+            is_of_frozen: self.frozen_since.is_some(),
             resume,
         }));
         self.effects.push(Effect::Order { id, order, within });
@@ -146,6 +178,9 @@ impl Core {
             _ => {
                 self.reason = Reason::start_refused(error.kind());
                 let is_known = self.failures.is_known_lack_of_right(&error);
+                if is_of_permission(&error) {
+                    self.is_left_behind_without_right(now);
+                }
                 let next_attempt = self.failures.refused(now, error.clone(), &self.policy.circuit);
                 self.wake.ordered_at = None;
                 if self.waiters.is_empty() {
@@ -261,7 +296,7 @@ impl Core {
             // It may still be carrying it out: what the engine took is never withdrawn.
             self.order = Some(open);
             self.stale = true;
-            self.read.not_before = now + LOOK_AGAIN;
+            self.read.not_before = now + WHILE_UNSETTLED;
             return;
         }
         if frozen_to_be_ended && self.frozen_since.is_some() {
@@ -306,7 +341,6 @@ impl Core {
                 if let Some(since) = self.served_since {
                     self.failures.forget_if_stable(now.since(since));
                 }
-                let was_running = self.frozen_since.is_none();
                 let is_frozen = self.belief.status() == Some(&ContainerStatus::Paused);
                 if is_frozen {
                     self.frozen_since = Some(now);
@@ -321,7 +355,7 @@ impl Core {
                 if open.is_on_request {
                     self.sleep.requested_at = Some(now);
                     self.reason = Reason::OnRequest;
-                } else if was_running {
+                } else if !open.is_of_frozen {
                     self.effects.push(Effect::FellAsleep);
                 }
             }

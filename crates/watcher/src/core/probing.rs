@@ -58,6 +58,11 @@ impl Core {
         }
     }
 
+    /// The probe whose answer still matters.
+    pub(crate) fn awaited_probe(&self) -> Option<EffectId> {
+        self.probing.in_flight
+    }
+
     pub(super) fn next_probe_at(&self) -> Moment {
         self.probing.next_at.max(self.probing.condemned.not_before)
     }
@@ -178,7 +183,10 @@ impl Core {
             self.sleep.woken_at = Some(now);
             let is_of_use = self.is_of_use();
             self.sleep.is_for_dependents = !is_of_use;
-            if is_of_use {
+            if is_of_use && self.wake.is_for_mates {
+                // It stays for its idle time, and that is no use: its mates would follow it, and it them.
+                self.shared.keep_until(now + self.policy.idle);
+            } else if is_of_use {
                 self.shared.word.touch(now.as_millis());
             }
             self.reason = Reason::Woken;
@@ -197,6 +205,7 @@ impl Core {
         self.outside.stopping = false;
         self.wake.wanted = false;
         self.wake.is_for_users = false;
+        self.wake.is_for_mates = false;
         self.wake.retry.succeeded();
         self.sleep.due = false;
         self.sleep.is_held = false;

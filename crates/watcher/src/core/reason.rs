@@ -45,6 +45,8 @@ reasons! {
         Adopted = "adopted: it was running",
         /// Somebody waits for it, and its start was ordered.
         AskedFor = "asked for",
+        /// Its start waits for those of others.
+        Queued = "waiting for its turn: its engine is given a few orders at a time",
         /// The start that was ordered was carried out.
         Started = "started",
         /// It was started, and answers.
@@ -182,6 +184,13 @@ impl fmt::Display for Shown {
             }
         }
         if written == 0 { formatter.write_str("0s") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+impl PartialEq<str> for Reason {
+    fn eq(&self, text: &str) -> bool {
+        format!("{self}") == text
     }
 }
 

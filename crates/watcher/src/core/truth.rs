@@ -11,7 +11,7 @@ use crate::{readiness::Missing, sabotage::sabotaged};
 
 use super::{
     Belief, Core, Effect, EffectId, Lost, Moment, OrderState, Reading, Reason,
-    failures::is_of_permission,
+    failures::is_of_permission, orders::STOP_TIMEOUT,
 };
 
 /// How long a container is left alone that somebody else stopped or removed: they may be in the
@@ -25,9 +25,6 @@ pub(super) const FIRST_READ_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_READ_RETRY: Duration = Duration::from_secs(10);
 /// While nobody waits: thousands may be out of reach at a time.
 const LONGEST_UNWANTED_READ_RETRY: Duration = Duration::from_mins(1);
-/// How long an application that was asked to end by somebody else may take, unless its container
-/// says: Docker's default.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Core {
     pub(super) fn watched(&mut self, now: Moment, item: Result<WatchItem, Error>) {
@@ -386,6 +383,8 @@ impl Core {
                     self.frozen_since = Some(now);
                 }
                 self.reason = Reason::is(&status);
+                // It was to wake with its mates, perhaps, when drowse ended.
+                self.is_left_behind(now);
             }
             (_, Some(ContainerStatus::Running)) if was_running && same_run => {}
             (_, Some(ContainerStatus::Paused)) => {
@@ -469,6 +468,7 @@ impl Core {
         if self.is_job() {
             return self.job_ended(now, exit);
         }
+        self.is_left_behind(now);
         match self.served_since {
             Some(since) => {
                 let served = now.since(since);
@@ -522,6 +522,8 @@ impl Core {
         self.outside.ended_at = None;
         self.sleep.requested_at = None;
         self.wake.needs_until = None;
+        self.wake.is_queued = false;
+        self.mates.iter_mut().for_each(|mates| mates.forget());
         self.gates.withdraw();
         self.gates.forget();
         self.probing.in_flight = None;

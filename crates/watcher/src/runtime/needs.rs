@@ -8,9 +8,11 @@ use tokio::time::Instant;
 
 use crate::{
     Hold, LeaseKind, Need, Needs, WakeError,
-    core::{EffectId, Input, NeedOf, NeedsNow},
+    core::{EffectId, Input, Moment, NeedOf, NeedsNow},
     need::{NeedSeen, hold_all, holder_name},
 };
+
+use super::{Life, Runtime};
 
 /// How long what was held is kept awake after the end of the management that held it.
 const KEPT_FOR: Duration = Duration::from_mins(1);
@@ -179,5 +181,36 @@ pub(super) async fn next(work: Option<&mut Box<Work>>, kept: Option<&Kept>) -> I
     match (work, kept) {
         (Some(work), Some(kept)) => work.next(kept).await,
         _ => std::future::pending().await,
+    }
+}
+
+impl Runtime {
+    pub(super) fn hold_needs(&mut self) -> Option<Box<Work>> {
+        let kept = self.needs.as_mut()?;
+        kept.hold(&self.name);
+        Some(Box::default())
+    }
+
+    pub(super) fn let_needs_go(&mut self, life: &mut Life) {
+        life.needs = None;
+        if let Some(kept) = &mut self.needs {
+            kept.let_go();
+        }
+    }
+
+    pub(super) fn wake_need(&self, life: &mut Life, id: EffectId, need: usize, deadline: Moment) {
+        if let (Some(work), Some(kept)) = (&mut life.needs, &self.needs) {
+            work.wake(kept, &self.name, need, id, self.instant(deadline));
+        }
+    }
+
+    pub(super) fn look_at_needs(&mut self, life: &mut Life) {
+        let news = match (&mut life.needs, &self.needs) {
+            (Some(work), Some(kept)) => work.look(kept),
+            _ => None,
+        };
+        if let Some(news) = news {
+            self.take(life, news);
+        }
     }
 }

@@ -68,6 +68,22 @@ async fn what_dies_under_an_idle_dependent_is_left_alone() {
     town.until("db", PhaseName::Ready).await;
 }
 
+/// A monitor's request is no use of it.
+#[tokio::test(start_paused = true)]
+async fn what_dies_under_a_dependent_that_only_a_monitor_looks_at_is_left_alone() {
+    let town = pair();
+    drop(town.lease("app").await.unwrap());
+    let app = town.workload("app");
+    let monitor = app.try_lease(&app.holder("a monitor"), LeaseKind::Passive).unwrap();
+    sleep(IDLE * 2).await;
+    town.container("db").crash(139);
+    sleep(IDLE).await;
+    assert_eq!(town.orders(), ["+db", "+app"]);
+    drop(monitor);
+    town.until_all_sleep().await;
+    assert_eq!(town.orders(), ["+db", "+app", "-app"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_its_user_stops_stays_so_until_its_dependent_is_used() {
     let town = pair();

@@ -35,6 +35,7 @@ mod held;
 mod keep;
 mod past;
 mod sleeping;
+mod task;
 
 const IDLE: Duration = Duration::from_mins(15);
 const MINUTE: Duration = Duration::from_mins(1);

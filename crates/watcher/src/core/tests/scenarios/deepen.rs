@@ -44,7 +44,10 @@ fn what_is_idle_is_frozen_and_stopped_when_nobody_wanted_it_for_longer() {
     assert_eq!(bench.core.reason(), "frozen for 6h, and nobody wanted it");
     bench.order_is_done(&stop());
     bench.read_says(stopped("one"));
-    assert_eq!((bench.core.phase(), &*bench.core.reason()), (PhaseName::Asleep, "idle: stopped"));
+    assert_eq!(
+        (bench.core.phase(), &*bench.core.reason().to_string()),
+        (PhaseName::Asleep, "idle: stopped")
+    );
     assert_eq!(bench.core.sleep_plan(), None);
     bench.pass(AFTER * 10);
     assert!(bench.order().is_none() && bench.reading().is_none());

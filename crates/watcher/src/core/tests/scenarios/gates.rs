@@ -11,6 +11,10 @@ fn busy(what: &str) -> Result<(), Busy> {
 }
 
 impl Bench {
+    fn vetoed_by(&self) -> Option<String> {
+        self.core.vetoed_by().map(ToString::to_string)
+    }
+
     fn with_gates(mut self) -> Self {
         self.core = self.core.with_gates(true);
         self
@@ -124,7 +128,7 @@ fn what_is_busy_under_a_monitor_says_so_and_is_asked_again_after_a_minute() {
     bench.pass(IDLE);
     bench.monitor_looks();
     bench.gates_answer(busy("a lot"));
-    assert_eq!(bench.core.vetoed_by().as_deref(), Some("its processor use: a lot"));
+    assert_eq!(bench.vetoed_by().as_deref(), Some("its processor use: a lot"));
     assert!(bench.told_busy().is_some());
     for _ in 0..11 {
         bench.pass(5 * SECOND);
@@ -192,7 +196,7 @@ fn what_is_busy_stays_awake_and_is_asked_again_ever_later() {
     for (minutes, percent) in [1, 2, 4, 8, 15, 15].into_iter().zip(10..) {
         bench.gates_answer(busy(&format!("{percent} % of a core")));
         let said = format!("its processor use: {percent} % of a core");
-        assert_eq!(bench.core.vetoed_by(), Some(said));
+        assert_eq!(bench.vetoed_by(), Some(said));
         assert_eq!(bench.core.sleep_plan(), None, "it will not sleep while it is busy");
         assert!(bench.reading().is_none() && bench.shared.word.look().is_open());
         bench.pass(Duration::from_mins(minutes) - SECOND);
@@ -205,7 +209,7 @@ fn what_is_busy_stays_awake_and_is_asked_again_ever_later() {
     assert_eq!(bench.told_busy().map(|busy| busy.holder).as_deref(), Some("the veto of /busy"));
     bench.pass(Duration::from_mins(1));
     bench.gates_answer(Ok(()));
-    assert_eq!(bench.core.vetoed_by(), None);
+    assert_eq!(bench.vetoed_by(), None);
     bench.read_says(running("one"));
     assert!(bench.order().is_some());
 }
@@ -247,7 +251,7 @@ fn that_it_was_busy_is_forgotten_when_it_is_used_again() {
     assert!(bench.shared.word.take());
     bench.end_lease();
     bench.pass(Duration::from_mins(1));
-    assert_eq!(bench.core.vetoed_by(), None);
+    assert_eq!(bench.vetoed_by(), None);
     assert!(bench.core.sleep_plan().is_some());
     bench.pass(IDLE);
     bench.gates_answer(busy("a lot"));
@@ -262,7 +266,7 @@ fn busy_counts_for_nothing_if_it_was_used_meanwhile() {
     bench.pass(IDLE);
     assert!(bench.shared.word.take());
     bench.gates_answer(busy("serving that request"));
-    assert_eq!(bench.core.vetoed_by(), None);
+    assert_eq!(bench.vetoed_by(), None);
     assert!(bench.told_busy().is_none());
 }
 
@@ -292,7 +296,7 @@ fn a_forced_sleep_waits_for_no_gate() {
     bench.tell(Input::SleepNow { id: AskId(91), deadline, force: Force::EvenInUse });
     bench.read_says(running("one"));
     bench.tell(Input::GatesAnswered { id: asked, result: busy("too late") });
-    assert_eq!(bench.core.vetoed_by(), None);
+    assert_eq!(bench.vetoed_by(), None);
     bench.order_is_done(&stop());
     bench.read_says(stopped("one"));
     assert_eq!(bench.core.phase(), PhaseName::Asleep);
@@ -307,7 +311,7 @@ fn an_answer_of_an_earlier_run_counts_for_nothing() {
     bench.read_says(running("two"));
     bench.probe_succeeds();
     bench.tell(Input::GatesAnswered { id: asked, result: busy("of run one") });
-    assert_eq!(bench.core.vetoed_by(), None);
+    assert_eq!(bench.vetoed_by(), None);
     bench.pass(IDLE);
     assert!(bench.gates_are_asked().is_some());
 }

@@ -355,3 +355,16 @@ fn a_refused_stop_of_what_ended_meanwhile_opens_nothing() {
         assert_eq!(bench.granted(), [ask]);
     }
 }
+
+/// The lock is met when its 15 s are over already: there is no later moment for those who wait.
+#[test]
+fn row_24_a_lock_that_is_met_late_is_told_at_once() {
+    let mut bench = Bench::asleep();
+    let ask = bench.ask(FAR);
+    bench.order_is_done(&Order::Start);
+    bench.read_says(running("one"));
+    bench.pass(Duration::from_secs(20));
+    bench.synced(held(stopped("one")));
+    bench.read_says(held(stopped("one")));
+    assert!(matches!(bench.refused(), Some((id, WakeError::Locked { .. })) if id == ask));
+}

@@ -45,6 +45,10 @@ impl Bench {
         })
     }
 
+    fn waiting_for(&self) -> Vec<&str> {
+        self.core.waiting_for().collect()
+    }
+
     fn need_answers(&mut self, need: usize, result: Result<(), WakeError>) {
         let (id, woken, _) = self.wakes().expect("it was asked to wake");
         assert_eq!(woken, need);
@@ -108,14 +112,14 @@ fn it_is_held_first_then_looked_at_then_woken_and_only_then_it_is_started() {
     assert_eq!((cache.1, cache.2), (1, SECOND * 60));
     bench.needs_are(NeedSeen::Met, DOWN);
     bench.tell(Input::NeedAnswered { id: db.0, result: Ok(()) });
-    assert_eq!(bench.core.waiting_for(), ["cache"]);
+    assert_eq!(bench.waiting_for(), ["cache"]);
     assert!(bench.order().is_none());
     // One that was there and is not any more is waited for again.
     bench.needs_are(NeedSeen::Unmet, NeedSeen::Met);
     assert!(bench.order().is_none());
-    assert_eq!(bench.core.waiting_for(), ["db"]);
+    assert_eq!(bench.waiting_for(), ["db"]);
     bench.needs_are(NeedSeen::Met, NeedSeen::Met);
-    assert!(bench.core.waiting_for().is_empty());
+    assert!(bench.waiting_for().is_empty());
     bench.wake_up("one");
     assert_eq!(bench.said(), None);
 }
@@ -306,6 +310,26 @@ fn what_dies_is_woken_while_it_is_in_use_and_its_refusals_are_waited_out() {
     bench.needs_are(NeedSeen::Met, NeedSeen::Met);
     bench.end_lease();
     bench.needs_are(NeedSeen::Met, DOWN);
+    assert!(bench.wakes().is_some());
+}
+
+#[test]
+fn what_dies_and_a_right_lacks_for_is_asked_for_ever_less_often() {
+    let mut bench = Bench::in_use();
+    bench.needs_are(DOWN, NeedSeen::Met);
+    let source = error(ErrorKind::Forbidden { privilege: None, path: None });
+    let refusal = WakeError::NotPermitted { retry_after: SECOND * 5, source };
+    for pause in [5, 10, 20, 40, 60, 60] {
+        bench.need_answers(0, Err(refusal.clone()));
+        bench.pass(SECOND * (pause - 1));
+        assert_eq!(bench.wakes(), None);
+        bench.pass(SECOND);
+    }
+    // From the beginning, once it was granted.
+    bench.need_answers(0, Ok(()));
+    bench.pass(SECOND);
+    bench.need_answers(0, Err(refusal));
+    bench.pass(SECOND * 5);
     assert!(bench.wakes().is_some());
 }
 

@@ -1,9 +1,13 @@
-//! For which host a request is (RFC 9112 section 3.2).
+//! For which host a request is (RFC 9112 section 3.2), and where it ends (section 6).
 
-use http::{HeaderMap, HeaderValue, Method, Uri, header::HOST, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Uri, Version,
+    header::{HOST, TRANSFER_ENCODING},
+    request::Parts,
+};
 
 /// The host that a request is for, as its client wrote it: of the request's target if that is
-/// absolute, else of its one `Host`.
+/// absolute, else of its one `Host`, which HTTP/1.1 demands of both.
 ///
 /// # Errors
 /// Why it is for none: a sentence for people.
@@ -12,7 +16,12 @@ pub(crate) fn of(parts: &Parts) -> Result<HeaderValue, &'static str> {
         return Err("This is no forward proxy: CONNECT is not answered.");
     }
     let host = match parts.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        Some(authority) => {
+            if parts.version == Version::HTTP_11 {
+                the_one_host(&parts.headers)?;
+            }
+            HeaderValue::from_str(authority.as_str()).ok()
+        }
         None => Some(the_one_host(&parts.headers)?),
     };
     host.filter(|host| is_host(host.as_bytes())).ok_or("The request's Host is no host name.")
@@ -24,6 +33,21 @@ fn the_one_host(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
         (Some(host), None) => Ok(host.clone()),
         (None, _) => Err("The request has no Host header."),
         (Some(_), Some(_)) => Err("The request has several Host headers."),
+    }
+}
+
+/// What HTTP/1.1 may have done to a body on its way here, beyond what hyper has undone: nothing. Whatever
+/// else is named would be lost, since it belongs to this hop.
+///
+/// # Errors
+/// Why it is refused: a sentence for people.
+pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), &'static str> {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    let is_chunked = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(()),
+        (Some(encoding), None) if is_chunked(encoding) => Ok(()),
+        _ => Err("Of transfer encodings only `chunked`, once, is known here."),
     }
 }
 

@@ -1,27 +1,39 @@
 //! Bodies that pass through, and what ends with them: the lease, and the use of an upstream's
 //! connection.
 
+mod gate;
+
 use std::{
     convert::Infallible,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use drowse_watcher::Lease;
+use futures::{StreamExt as _, stream::BoxStream};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::{sync::Notify, time::timeout};
 
-use crate::{gateway::Context as ClientConnection, headers, in_flight::Flight, pool::Connection};
+use self::gate::Gate;
+use crate::{
+    Route, headers,
+    in_flight::{Counter, Flight},
+    pool::Connection,
+};
 
 /// What a client is answered with: streamed from an upstream, or drowse's own words.
 pub(crate) enum ResponseBody {
     Own(Option<Bytes>),
     Streamed(Download),
+    /// Drowse's own words, as they come.
+    Events(BoxStream<'static, Bytes>),
 }
 
 impl ResponseBody {
@@ -45,6 +57,10 @@ impl Body for ResponseBody {
         match self.get_mut() {
             Self::Own(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Streamed(download) => download.poll_frame(context),
+            Self::Events(events) => {
+                let words = ready!(events.poll_next_unpin(context));
+                Poll::Ready(words.map(|words| Ok(Frame::data(words))))
+            }
         }
     }
 
@@ -52,6 +68,7 @@ impl Body for ResponseBody {
         match self {
             Self::Own(bytes) => bytes.is_none(),
             Self::Streamed(download) => download.body.is_end_stream(),
+            Self::Events(_) => false,
         }
     }
 
@@ -59,6 +76,7 @@ impl Body for ResponseBody {
         match self {
             Self::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
             Self::Streamed(download) => download.body.size_hint(),
+            Self::Events(_) => SizeHint::default(),
         }
     }
 }
@@ -102,13 +120,22 @@ impl Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        let is_complete = (self.ended || self.body.is_end_stream()) && self.usage.is_sent();
-        // Otherwise dropping the connection closes it: what is on the wire belongs to this exchange.
-        if is_complete && let Some(connection) = self.connection.take() {
+        let Some(connection) = self.connection.take() else { return };
+        let is_through = self.ended || self.body.is_end_stream();
+        if is_through && self.usage.is_sent() {
             connection.give_back();
+        } else if is_through && self.usage.is_asked_for() {
+            connection.linger();
+        } else {
+            // Its client is gone, or waits to be asked for what nobody will ask for.
+            connection.cut();
         }
     }
 }
+
+/// How long a body may be on its way back from a connection that did not take it: it is there all
+/// but at once.
+const RETURNING: Duration = Duration::from_millis(100);
 
 /// The lease of one exchange. Shared only if there is a request body, which is then on its way in
 /// the upstream connection's task.
@@ -120,10 +147,26 @@ pub(crate) enum Usage {
 /// What a request body and its answer share.
 pub(crate) struct Upload {
     _lease: Lease,
-    /// The client's connection: where its bytes are counted. It has no further request before this one
-    /// is through.
-    connection: Arc<ClientConnection>,
+    /// Where its bytes are counted.
+    counter: Counter,
     is_sent: AtomicBool,
+    /// Whether anything of it was taken.
+    is_touched: AtomicBool,
+    /// Opens when the upstream asks for it.
+    gate: Gate,
+    /// What comes back of a body that was not sent: all of it, if nothing of it was taken.
+    back: Mutex<Option<Incoming>>,
+    is_back: Notify,
+    /// Its route, if that has something to hide from the application.
+    guarded: Option<Route>,
+}
+
+/// When a request's body is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sending {
+    AtOnce,
+    /// When the upstream asks for it (`Expect: 100-continue`).
+    WhenAsked,
 }
 
 impl Usage {
@@ -131,18 +174,24 @@ impl Usage {
     pub(crate) fn new(
         lease: Lease,
         payload: Payload,
-        connection: &Arc<ClientConnection>,
+        flight: &Flight,
+        sending: Sending,
     ) -> (Self, RequestBody) {
         match payload {
             Payload::Empty => (Self::Alone { _lease: lease }, RequestBody::Empty),
             Payload::Streamed(body) => {
                 let upload = Arc::new(Upload {
                     _lease: lease,
-                    connection: Arc::clone(connection),
+                    counter: flight.counter(),
                     is_sent: AtomicBool::new(false),
+                    is_touched: AtomicBool::new(false),
+                    gate: Gate::new(sending),
+                    back: Mutex::default(),
+                    is_back: Notify::new(),
+                    guarded: flight.route.0.guard.is_some().then(|| flight.route.clone()),
                 });
                 let usage = Self::WithUpload(Arc::clone(&upload));
-                (usage, RequestBody::Streamed { body, upload })
+                (usage, RequestBody::Streamed(Streaming { body: Some(body), upload }))
             }
         }
     }
@@ -153,6 +202,48 @@ impl Usage {
             Self::Alone { .. } => true,
             Self::WithUpload(upload) => upload.is_sent.load(Ordering::Acquire),
         }
+    }
+
+    /// Whether the upstream may have its body.
+    fn is_asked_for(&self) -> bool {
+        match self {
+            Self::Alone { .. } => true,
+            Self::WithUpload(upload) => upload.gate.is_open(),
+        }
+    }
+
+    /// A request that is sent again under the same lease, with what was [reclaimed](Self::reclaim).
+    pub(crate) fn renew(
+        &self,
+        parts: http::request::Parts,
+        payload: Payload,
+    ) -> http::Request<RequestBody> {
+        let body = match (self, payload) {
+            (Self::WithUpload(upload), Payload::Streamed(body)) => {
+                RequestBody::Streamed(Streaming { body: Some(body), upload: Arc::clone(upload) })
+            }
+            _ => RequestBody::Empty,
+        };
+        http::Request::from_parts(parts, body)
+    }
+
+    /// The request's payload, which was on its way on a connection that failed; `None` if part of it is
+    /// lost.
+    pub(crate) async fn reclaim(&self) -> Option<Payload> {
+        match self {
+            Self::Alone { .. } => Some(Payload::Empty),
+            Self::WithUpload(upload) if upload.is_touched.load(Ordering::Acquire) => None,
+            Self::WithUpload(upload) => {
+                timeout(RETURNING, upload.is_back.notified()).await.ok()?;
+                upload.back().take().map(Payload::Streamed)
+            }
+        }
+    }
+}
+
+impl Upload {
+    fn back(&self) -> std::sync::MutexGuard<'_, Option<Incoming>> {
+        self.back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -166,16 +257,19 @@ impl Payload {
     pub(crate) fn new(body: Incoming) -> Self {
         if body.is_end_stream() { Self::Empty } else { Self::Streamed(body) }
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::Empty)
-    }
 }
 
 /// A request's body on its way to an upstream. Keeps the lease as long as it is on its way.
 pub(crate) enum RequestBody {
     Empty,
-    Streamed { body: Incoming, upload: Arc<Upload> },
+    Streamed(Streaming),
+}
+
+/// A body that is there only in part. Dropped untouched, it goes back to whoever sent it.
+pub(crate) struct Streaming {
+    /// `None`: it was taken out again.
+    body: Option<Incoming>,
+    upload: Arc<Upload>,
 }
 
 impl RequestBody {
@@ -183,7 +277,56 @@ impl RequestBody {
     pub(crate) fn into_payload(self) -> Payload {
         match self {
             Self::Empty => Payload::Empty,
-            Self::Streamed { body, .. } => Payload::Streamed(body),
+            Self::Streamed(mut streaming) => {
+                streaming.body.take().map_or(Payload::Empty, Payload::Streamed)
+            }
+        }
+    }
+
+    /// What sends it from now on, whether or not the upstream asked for it.
+    pub(crate) fn opener(&self) -> Option<impl Fn() + Send + Sync + 'static> {
+        let Self::Streamed(Streaming { upload, .. }) = self else { return None };
+        let upload = Arc::downgrade(upload);
+        Some(move || {
+            if let Some(upload) = upload.upgrade() {
+                upload.gate.open();
+            }
+        })
+    }
+}
+
+impl Streaming {
+    fn poll_frame(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self { body: Some(body), upload } = self else { return Poll::Ready(None) };
+        ready!(upload.gate.poll(context));
+        let mut frame = ready!(Pin::new(&mut *body).poll_frame(context));
+        upload.is_touched.store(true, Ordering::Release);
+        if let Some(Ok(frame)) = &mut frame {
+            upload.counter.passed(frame.data_ref().map_or(0, Bytes::len));
+            if let Some(trailers) = frame.trailers_mut() {
+                headers::prepare_trailers(trailers);
+                if let Some(guard) =
+                    upload.guarded.as_ref().and_then(|route| route.0.guard.as_ref())
+                {
+                    guard.hide(trailers);
+                }
+            }
+        }
+        if frame.is_none() || body.is_end_stream() {
+            upload.is_sent.store(true, Ordering::Release);
+        }
+        Poll::Ready(frame)
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        if !self.upload.is_touched.load(Ordering::Acquire) {
+            *self.upload.back() = self.body.take();
+            self.upload.is_back.notify_one();
         }
     }
 }
@@ -196,33 +339,23 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Streamed { body, upload } = self.get_mut() else {
-            return Poll::Ready(None);
-        };
-        let mut frame = ready!(Pin::new(&mut *body).poll_frame(context));
-        if let Some(Ok(frame)) = &mut frame {
-            upload.connection.place.passed(frame.data_ref().map_or(0, Bytes::len));
-            if let Some(trailers) = frame.trailers_mut() {
-                headers::prepare_trailers(trailers);
-            }
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Streamed(streaming) => streaming.poll_frame(context),
         }
-        if frame.is_none() || body.is_end_stream() {
-            upload.is_sent.store(true, Ordering::Release);
-        }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed { body, .. } => body.is_end_stream(),
+            Self::Streamed(Streaming { body, .. }) => body.as_ref().is_none_or(Body::is_end_stream),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed { body, .. } => body.size_hint(),
+            Self::Streamed(Streaming { body: Some(body), .. }) => body.size_hint(),
+            Self::Empty | Self::Streamed(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -59,17 +59,22 @@ struct Hop {
 }
 
 impl Client {
-    /// The client of a connection whose peer is not trusted, whatever its headers say.
-    pub(crate) fn of_connection(peer: IpAddr) -> Self {
-        // There is no TLS on this side of drowse.
-        Self { address: peer.to_canonical(), scheme: Scheme::Http, word: Word::Connection }
+    /// The client of a connection, of this scheme, whose peer is not trusted, whatever its headers say.
+    pub(crate) fn of_connection(peer: IpAddr, scheme: Scheme) -> Self {
+        Self { address: peer.to_canonical(), scheme, word: Word::Connection }
     }
 
     /// The client of a request that came from a trusted proxy.
     ///
     /// `X-Forwarded-For` counts before `Forwarded`: most proxies write the former, and pass the
     /// latter on as their client has sent it.
-    pub(crate) fn told_by(peer: IpAddr, headers: &HeaderMap, proxies: &TrustedProxies) -> Self {
+    /// What it does not say of the scheme, its own connection does.
+    pub(crate) fn told_by(
+        peer: IpAddr,
+        connection: Scheme,
+        headers: &HeaderMap,
+        proxies: &TrustedProxies,
+    ) -> Self {
         let peer = Hop { address: peer.to_canonical(), scheme: None };
         let (word, hop) = if headers.contains_key(X_FORWARDED_FOR) {
             (Word::XForwardedFor, walk(peer, x_forwarded_for(headers), proxies))
@@ -78,7 +83,7 @@ impl Client {
         } else {
             (Word::Silence, peer)
         };
-        let scheme = x_forwarded_proto(headers).or(hop.scheme).unwrap_or(Scheme::Http);
+        let scheme = x_forwarded_proto(headers).or(hop.scheme).unwrap_or(connection);
         Self { address: hop.address, scheme, word }
     }
 }

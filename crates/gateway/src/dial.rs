@@ -1,5 +1,8 @@
 //! Connections to upstreams.
 
+mod secure;
+mod stream;
+
 use std::{io, net::SocketAddr, time::Duration};
 
 use socket2::{SockRef, TcpKeepalive};
@@ -8,41 +11,129 @@ use tokio::{
     time::timeout,
 };
 
-use crate::upstream::Target;
+use self::secure::Secure;
+pub(crate) use self::stream::Stream;
+use crate::{
+    UpstreamScheme,
+    shortage::Unresolved,
+    upstream::{Chooser, Target},
+};
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Makes connections to the upstream of one route.
+#[derive(Debug)]
+pub(crate) struct Dialer {
+    pub(crate) scheme: UpstreamScheme,
+    secure: Option<Secure>,
+}
+
+/// Which protocols a connection may be for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocols {
+    /// Whichever the upstream speaks.
+    Any,
+    /// HTTP/1.1: what is to be upgraded.
+    Http1,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spoken {
+    Http1,
+    Http2,
+}
+
+/// A new connection, and what is spoken on it.
+pub(crate) struct Dialled {
+    pub(crate) stream: Stream,
+    pub(crate) spoken: Spoken,
+}
+
+impl Dialer {
+    /// Does no I/O. `host`: the public name of what is dialled, if it has one.
+    pub(crate) fn new(scheme: &UpstreamScheme, chooser: &Chooser, host: Option<&str>) -> Self {
+        Self::to(scheme, chooser.name().or(host))
+    }
+
+    /// The same of what has no container: by this scheme, and with this name for its certificate.
+    pub(crate) fn to(scheme: &UpstreamScheme, name: Option<&str>) -> Self {
+        let secure = match scheme {
+            UpstreamScheme::Http | UpstreamScheme::H2c => None,
+            UpstreamScheme::Https(tls) => Some(Secure::new(tls, name)),
+        };
+        Self { scheme: scheme.clone(), secure }
+    }
+
+    /// What is spoken, as far as it is known before anybody is asked.
+    pub(crate) fn spoken(&self, protocols: Protocols) -> Option<Spoken> {
+        match (&self.scheme, protocols) {
+            (UpstreamScheme::H2c, Protocols::Any) => Some(Spoken::Http2),
+            (UpstreamScheme::Https(_), Protocols::Any) => None,
+            (UpstreamScheme::Http, _) | (_, Protocols::Http1) => Some(Spoken::Http1),
+        }
+    }
+
+    /// A connection to the first of these addresses that takes one within `bound`.
+    pub(crate) async fn dial(
+        &self,
+        addresses: &[SocketAddr],
+        protocols: Protocols,
+        bound: Duration,
+    ) -> io::Result<Dialled> {
+        let stream = connect(addresses, bound).await?;
+        let Some(secure) = &self.secure else {
+            let spoken = self.spoken(protocols).unwrap_or(Spoken::Http1);
+            return Ok(Dialled { stream: Stream::Plain(stream), spoken });
+        };
+        let stream = timeout(HANDSHAKE, secure.handshake(stream, protocols))
+            .await
+            .unwrap_or_else(|_| Err(late("no TLS", HANDSHAKE)))?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        let spoken = if is_http2 { Spoken::Http2 } else { Spoken::Http1 };
+        Ok(Dialled { stream: Stream::Tls(Box::new(stream)), spoken })
+    }
+}
 
 /// The addresses of a target: a name is looked up.
 pub(crate) async fn resolve(target: &Target) -> io::Result<Vec<SocketAddr>> {
     match target {
         Target::Socket(address) => Ok(vec![*address]),
         Target::Name(name, port) => {
-            let addresses: Vec<_> = lookup_host((name.as_str(), *port)).await?.collect();
+            let unresolved = |source| Unresolved { name: name.clone(), source };
+            let found = lookup_host((name.as_str(), *port)).await;
+            let addresses: Vec<_> = found.map_err(|error| unresolved(Some(error)))?.collect();
             if addresses.is_empty() {
-                let message = format!("the name `{name}` has no address");
-                return Err(io::Error::new(io::ErrorKind::NotFound, message));
+                return Err(unresolved(None).into());
             }
             Ok(addresses)
         }
     }
 }
 
-/// A connection to the first of these addresses that takes one, within `bound`.
+/// A TCP connection to the first of these addresses that takes one, within `bound`.
 pub(crate) async fn connect(addresses: &[SocketAddr], bound: Duration) -> io::Result<TcpStream> {
-    let connecting = async {
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
-    };
-    let stream = timeout(bound, connecting).await.unwrap_or_else(|_| {
-        let message = format!("no connection within {bound:?}");
-        Err(io::Error::new(io::ErrorKind::TimedOut, message))
-    })?;
+    let stream = timeout(bound, first_of(addresses))
+        .await
+        .unwrap_or_else(|_| Err(late("no connection", bound)))?;
     tune(&stream)?;
     Ok(stream)
+}
+
+async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn late(what: &str, bound: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {bound:?}"))
 }
 
 /// Sends small writes at once, and finds out in about two minutes when the other end is gone: a

@@ -11,9 +11,11 @@ use tokio::time::sleep;
 use crate::{
     InFlightStage, authority,
     body::{Download, Payload, ResponseBody},
+    dial::Protocols,
     handler::Exchange,
     headers, hold,
     problem::{Problem, Reason},
+    rewrite,
     send::{Answered, Failure, Request, send},
     tunnel,
 };
@@ -30,12 +32,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// `deadline`: until when it is held if the upstream turns out to be gone; by default the route's
 /// hold, from then on.
 pub(crate) async fn forward(
-    exchange: Exchange,
+    mut exchange: Exchange,
     mut parts: Parts,
     payload: Payload,
     lease: Lease,
     deadline: Option<Deadline>,
 ) -> Response<ResponseBody> {
+    let told = exchange.told.take();
     let Exchange { host, client, .. } = &exchange;
     let context = exchange.context();
     let prepared =
@@ -47,9 +50,19 @@ pub(crate) async fn forward(
     parts.extensions.clear();
     parts.version = Version::HTTP_11;
     authority::make_origin_form(&mut parts.uri);
+    let spec = exchange.spec();
+    if spec.strip_prefix {
+        rewrite::strip_prefix(&mut parts.uri, &mut parts.headers, &spec.path);
+    }
+    if let Some(guard) = &exchange.route().0.guard {
+        guard.tell(&mut parts.headers, told);
+    }
+    spec.request_headers.apply(&mut parts.headers);
 
     let run = lease.run();
-    let request = Request::new(parts, payload);
+    // What is to be upgraded is upgraded by HTTP/1.1, whatever else is spoken.
+    let protocols = if client.is_some() { Protocols::Http1 } else { Protocols::Any };
+    let request = Request::new(parts, payload, protocols);
     let sent = match send(&exchange, &run, request, lease).await {
         Ok(answered) => Ok((answered, run)),
         // Rare, and large: not part of every connection's memory.
@@ -118,6 +131,7 @@ fn pass_on(
     *response.version_mut() = Version::HTTP_11;
     if status != StatusCode::SWITCHING_PROTOCOLS {
         headers::prepare_response(response.headers_mut(), false);
+        exchange.spec().response_headers.apply(response.headers_mut());
         return response.map(|body: Incoming| {
             ResponseBody::Streamed(Download::new(body, connection, usage, exchange.flight))
         });
@@ -127,7 +141,9 @@ fn pass_on(
         return Problem::new(Reason::UpstreamFailed, detail).into_response();
     };
     let upstream = hyper::upgrade::on(&mut response);
+    let response_headers = exchange.spec().response_headers.clone();
     tunnel::start(exchange, run, client, upstream, connection, usage);
     headers::prepare_response(response.headers_mut(), true);
+    response_headers.apply(response.headers_mut());
     response.map(|_| ResponseBody::empty())
 }

@@ -2,8 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
-    net::{IpAddr, SocketAddr},
+    fmt, io,
+    net::IpAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,24 +12,28 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    GatewayOptions, InFlight, RouteTable,
-    client::Client,
-    dial,
-    forwarders::{self, Forwarders},
-    handler,
-    headers::PeerHeaders,
-    in_flight::{Connections, Place, RouteNumbers},
+    GatewayOptions, InFlight, RouteTable, Tls,
+    access::Checks,
+    connection::{self, Arrival},
+    crowd::Crowd,
+    flows::Flows,
+    forwarders::Forwarders,
+    in_flight::{Connections, RouteNumbers},
+    own::Onlookers,
+    page::Pages,
+    seldom::Seldom,
+    shortage::Shortage,
+    slots::Slots,
+    sources::{OfSource, Sources},
+    udp::UdpBounds,
 };
 
 /// The data plane: serves HTTP connections by a table of routes. A cheap handle; clones are the
@@ -38,32 +42,62 @@ use crate::{
 pub struct Gateway(Arc<Inner>);
 
 pub(crate) struct Inner {
-    options: GatewayOptions,
+    options: ArcSwap<GatewayOptions>,
     table: ArcSwap<RouteTable>,
     discovering: AtomicBool,
-    slots: Arc<Semaphore>,
+    pub(crate) slots: Slots,
+    sources: Sources,
+    /// Those that may be in the middle of their handshake.
+    pub(crate) handshakes: Semaphore,
     /// The sleep of each workload whose end was already put down to a request, so that each wake
     /// is logged once. Touched only by requests that find their workload not ready.
     announced: Mutex<HashMap<String, Instant>>,
-    forwarders: Forwarders,
-    connections: Connections,
+    /// When it was said last that somebody is not trusted.
+    complained: Seldom,
+    /// And that somebody has too many connections.
+    crowded: Seldom,
+    /// And that this machine lacks something.
+    short: Seldom,
+    pub(crate) forwarders: Forwarders,
+    pub(crate) connections: Connections,
     routes: RouteNumbers,
+    pub(crate) crowd: Crowd,
+    /// TCP connections and UDP sessions.
+    pub(crate) flows: Flows,
+    pub(crate) udp: UdpBounds,
+    pages: ArcSwap<Pages>,
+    pub(crate) onlookers: Onlookers,
+    pub(crate) checks: Checks,
 }
 
 impl Gateway {
     /// A gateway without routes, which takes no unknown host to be unknown for good yet: see
     /// [`set_discovering`](Self::set_discovering).
     pub fn new(options: GatewayOptions) -> Self {
-        let slots = Arc::new(Semaphore::new(options.max_connections.min(Semaphore::MAX_PERMITS)));
+        let slots = Slots::new(options.max_connections);
+        let handshakes = Semaphore::new(options.max_handshakes.min(Semaphore::MAX_PERMITS));
+        let udp = UdpBounds::new(&options);
+        let pages = ArcSwap::from_pointee(Pages::new(&options.page));
         Self(Arc::new(Inner {
-            options,
+            options: ArcSwap::from_pointee(options),
             table: ArcSwap::default(),
             discovering: AtomicBool::new(true),
             slots,
+            sources: Sources::default(),
+            handshakes,
             announced: Mutex::default(),
+            complained: Seldom::default(),
+            crowded: Seldom::default(),
+            short: Seldom::default(),
             forwarders: Forwarders::new(),
             connections: Connections::default(),
             routes: RouteNumbers::default(),
+            crowd: Crowd::default(),
+            flows: Flows::default(),
+            udp,
+            pages,
+            onlookers: Onlookers::new(),
+            checks: Checks::new(),
         }))
     }
 
@@ -76,6 +110,16 @@ impl Gateway {
         // First: whoever is routed by it is known.
         self.0.routes.update(&table);
         self.0.table.store(Arc::new(table));
+    }
+
+    /// Goes by these options from now on. Connections that are open keep what was settled when they began:
+    /// their own limits, and whether their peer is trusted. How many connections, handshakes and UDP
+    /// sessions there may be was settled when the gateway was made.
+    pub fn set_options(&self, options: GatewayOptions) {
+        if self.0.options().page != options.page {
+            self.0.pages.store(Arc::new(Pages::new(&options.page)));
+        }
+        self.0.options.store(Arc::new(options));
     }
 
     /// The present table.
@@ -96,10 +140,22 @@ impl Gateway {
         self.0.forwarders.subscribe()
     }
 
-    /// The requests and upgraded connections in flight for this workload, the oldest first: at most one
-    /// per connection. A look at all connections, which no request waits for.
+    /// The requests, connections and sessions in flight for this workload, the oldest first. A look at
+    /// all of them, which no request on HTTP/1.1 waits for.
     pub fn in_flight(&self, workload: &str) -> Vec<InFlight> {
-        self.0.routes.in_flight(workload, &self.0.connections)
+        let mut all = self.0.routes.in_flight(workload, &self.0.connections);
+        all.extend(self.0.flows.in_flight(workload));
+        all.sort_by_key(|one| std::cmp::Reverse(one.age));
+        all
+    }
+
+    pub(crate) fn inner(&self) -> &Arc<Inner> {
+        &self.0
+    }
+
+    /// Serves HTTP in clear as [`serve_as`](Self::serve_as) does.
+    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> Drained {
+        self.serve_as(listener, ListenerOptions::default(), shutdown).await
     }
 
     /// Accepts connections until `shutdown`, then stops accepting, lets what is in flight end
@@ -107,15 +163,20 @@ impl Gateway {
     /// requests that still wait for a workload get 503, and whatever does not end is cut.
     ///
     /// May be called for several listeners. Dropping the future cuts all its connections.
-    pub async fn serve(&self, listener: TcpListener, shutdown: CancellationToken) -> Drained {
+    pub async fn serve_as(
+        &self,
+        listener: TcpListener,
+        options: ListenerOptions,
+        shutdown: CancellationToken,
+    ) -> Drained {
         let phases = Phases::new(shutdown);
         let _cut_when_dropped = phases.cut.clone().drop_guard();
         let tasks = TaskTracker::new();
-        self.accept(&listener, &phases, &tasks).await;
+        self.accept(&listener, &Arc::new(options), &phases, &tasks).await;
         drop(listener);
 
         tasks.close();
-        if timeout(self.0.options.grace.max(CLOSING), tasks.wait()).await.is_ok() {
+        if timeout(self.0.options().grace.max(CLOSING), tasks.wait()).await.is_ok() {
             return Drained::Whole;
         }
         phases.expired.cancel();
@@ -126,7 +187,13 @@ impl Gateway {
         Drained::Cut
     }
 
-    async fn accept(&self, listener: &TcpListener, phases: &Phases, tasks: &TaskTracker) {
+    async fn accept(
+        &self,
+        listener: &TcpListener,
+        options: &Arc<ListenerOptions>,
+        phases: &Phases,
+        tasks: &TaskTracker,
+    ) {
         let mut failures = 0_u32;
         while let Some(slot) = self.slot(phases).await {
             let accepted = tokio::select! {
@@ -136,12 +203,18 @@ impl Gateway {
             match accepted {
                 Ok((stream, peer)) => {
                     failures = 0;
-                    let gateway = Arc::clone(&self.0);
-                    let local = stream.local_addr().ok();
-                    let context = self.0.connections.add(|key| {
-                        Context::new(gateway, key, phases.clone(), tasks.clone(), slot, peer, local)
-                    });
-                    tasks.spawn(serve_connection(stream, context));
+                    let Some(share) = self.0.share(peer.ip()) else { continue };
+                    let slot = Slot { _of_all: slot, _of_source: share };
+                    let arrival = Arrival {
+                        gateway: Arc::clone(&self.0),
+                        listener: Arc::clone(options),
+                        phases: phases.clone(),
+                        tasks: tasks.clone(),
+                        peer,
+                        local: None,
+                        slot,
+                    };
+                    tasks.spawn(connection::serve(stream, arrival));
                 }
                 Err(error) => {
                     // Mostly: out of descriptors. Those in use become free again.
@@ -162,15 +235,9 @@ impl Gateway {
 
     /// A place for one more connection; `None` at the shutdown.
     async fn slot(&self, phases: &Phases) -> Option<OwnedSemaphorePermit> {
-        let slots = Arc::clone(&self.0.slots);
-        if slots.available_permits() == 0 {
-            let limit = self.0.options.max_connections;
-            tracing::debug!(limit, "no place for further connections; they wait");
-        }
         tokio::select! {
             () = phases.shutdown.cancelled() => None,
-            // The semaphore is never closed.
-            slot = slots.acquire_owned() => slot.ok(),
+            slot = self.0.slots.for_http() => slot,
         }
     }
 }
@@ -183,8 +250,12 @@ impl fmt::Debug for Gateway {
 }
 
 impl Inner {
-    pub(crate) fn options(&self) -> &GatewayOptions {
-        &self.options
+    pub(crate) fn options(&self) -> Arc<GatewayOptions> {
+        self.options.load_full()
+    }
+
+    pub(crate) fn pages(&self) -> Arc<Pages> {
+        self.pages.load_full()
     }
 
     pub(crate) fn table(&self) -> arc_swap::Guard<Arc<RouteTable>> {
@@ -193,6 +264,21 @@ impl Inner {
 
     pub(crate) fn is_discovering(&self) -> bool {
         self.discovering.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was not said lately that somebody is not trusted: anybody can bring it about.
+    pub(crate) fn may_complain_of_strangers(&self) -> bool {
+        self.complained.is_due()
+    }
+
+    /// What of ours was lacking when an upstream could not be connected to, if it was that; says so,
+    /// once for a while.
+    pub(crate) fn shortage(&self, workload: &str, error: &io::Error) -> Option<Shortage> {
+        let shortage = Shortage::of(error)?;
+        if self.short.is_due() {
+            shortage.tell(workload, error);
+        }
+        Some(shortage)
     }
 
     /// Whether this is the first request to end the sleep that began then.
@@ -211,9 +297,50 @@ impl Inner {
         }
     }
 
+    /// A share of the connections for one from this address; `None` if it has more than enough.
+    pub(crate) fn share(&self, peer: IpAddr) -> Option<Share> {
+        let peer = peer.to_canonical();
+        if peer.is_loopback() || self.options().trusted_proxies.contains(peer) {
+            return Some(Share { _counted: None });
+        }
+        let limit = self.options().max_connections_per_source;
+        let counted = self.sources.enter(peer, limit);
+        if counted.is_none() && self.crowded.is_due() {
+            tracing::warn!(
+                %peer,
+                limit,
+                "further connections of a client are closed: it has too many open; if it is a \
+                 reverse proxy, add it to `trusted_proxies`"
+            );
+        }
+        counted.map(|counted| Share { _counted: Some(counted) })
+    }
+
     fn announced(&self) -> std::sync::MutexGuard<'_, HashMap<String, Instant>> {
         self.announced.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A connection's place among the open ones.
+pub(crate) struct Slot {
+    _of_all: OwnedSemaphorePermit,
+    _of_source: Share,
+}
+
+/// A connection's part in what its source may have; none where that is not counted.
+pub(crate) struct Share {
+    _counted: Option<OfSource>,
+}
+
+/// What the connections of one listener begin with.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct ListenerOptions {
+    /// They speak TLS, with these certificates.
+    pub tls: Option<Tls>,
+    /// Each begins with a header of the PROXY protocol, version 1 or 2. Whoever is none of the
+    /// [trusted proxies](GatewayOptions::trusted_proxies) is refused.
+    pub proxy_protocol: bool,
 }
 
 /// How serving ended.
@@ -239,121 +366,13 @@ pub(crate) struct Phases {
     /// The grace is over: what waits is answered, what streams is cut.
     pub(crate) expired: CancellationToken,
     /// Whatever is left is cut. Cancels `expired`, too.
-    cut: CancellationToken,
+    pub(crate) cut: CancellationToken,
 }
 
 impl Phases {
     fn new(shutdown: CancellationToken) -> Self {
         let cut = CancellationToken::new();
         Self { shutdown, expired: cut.child_token(), cut }
-    }
-}
-
-/// What the requests of one connection share.
-pub(crate) struct Context {
-    pub(crate) gateway: Arc<Inner>,
-    pub(crate) phases: Phases,
-    /// Where an upgraded connection goes on.
-    pub(crate) tasks: TaskTracker,
-    pub(crate) peer: SocketAddr,
-    /// What upstreams are told about the client.
-    pub(crate) peer_headers: PeerHeaders,
-    /// Whether the peer is a proxy that is believed about its clients.
-    trusts_peer: bool,
-    /// Whether the peer is known to send forwarding headers.
-    is_noted: AtomicBool,
-    /// The request on it.
-    pub(crate) place: Place,
-    /// Its key among the open connections.
-    key: usize,
-    /// The connection's place among the open ones.
-    _slot: OwnedSemaphorePermit,
-}
-
-impl Context {
-    fn new(
-        gateway: Arc<Inner>,
-        key: usize,
-        phases: Phases,
-        tasks: TaskTracker,
-        slot: OwnedSemaphorePermit,
-        peer: SocketAddr,
-        local: Option<SocketAddr>,
-    ) -> Self {
-        let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let peer_headers = PeerHeaders::new(peer.ip(), local.map(|local| local.port()));
-        let trusts_peer = gateway.options.trusted_proxies.contains(peer.ip());
-        Self {
-            gateway,
-            phases,
-            tasks,
-            peer,
-            peer_headers,
-            trusts_peer,
-            is_noted: AtomicBool::new(false),
-            place: Place::new(),
-            key,
-            _slot: slot,
-        }
-    }
-
-    /// On whose behalf a request of this connection comes.
-    pub(crate) fn client_of(&self, headers: &HeaderMap) -> Client {
-        let peer = self.peer.ip();
-        if self.trusts_peer {
-            Client::told_by(peer, headers, &self.gateway.options.trusted_proxies)
-        } else {
-            Client::of_connection(peer)
-        }
-    }
-
-    /// Remembers that the peer sends forwarding headers. If it is not believed, says so, once.
-    pub(crate) fn note_forwarder(&self) {
-        if self.is_noted.load(Ordering::Relaxed) || self.is_noted.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let peer = self.peer.ip();
-        if self.gateway.forwarders.note(peer) && !self.trusts_peer {
-            tracing::info!(%peer, "{}", forwarders::not_believed(peer));
-        }
-    }
-}
-
-impl Drop for Context {
-    fn drop(&mut self) {
-        self.gateway.connections.remove(self.key);
-    }
-}
-
-async fn serve_connection(stream: TcpStream, context: Arc<Context>) {
-    if let Err(error) = dial::tune(&stream) {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection is gone already");
-        return;
-    }
-    let options = context.gateway.options();
-    let phases = context.phases.clone();
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.header_read_timeout)
-        .max_header_size(options.max_header_bytes);
-    let service = service_fn(move |request| handler::handle(Arc::clone(&context), request));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = phases.shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = &mut connection => ended,
-                () = phases.cut.cancelled() => return,
-            }
-        }
-        () = phases.cut.cancelled() => return,
-    };
-    if let Err(error) = ended {
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");
     }
 }
 

@@ -3,19 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use drowse_watcher::{LeaseKind, Workload};
-use http::{HeaderValue, request::Parts};
+use http::{HeaderValue, Method, Response, header::CONNECTION, request::Parts};
 use hyper::{Request, body::Incoming};
 
 use crate::{
-    InFlightStage, Route, authority,
-    body::{Answer, Payload},
+    InFlightStage, Route,
+    access::{Guard, Told, Visit},
+    authority,
+    body::{Answer, Payload, ResponseBody},
     client::Client,
-    forward,
-    gateway::Context,
-    hold,
+    connection::Context,
+    forward, hold,
     in_flight::Flight,
     own,
     problem::{Problem, Reason},
+    redirect,
     route::RouteSpec,
     table::Lookup,
 };
@@ -26,6 +28,8 @@ pub(crate) struct Exchange {
     pub(crate) host: HeaderValue,
     pub(crate) client: Client,
     pub(crate) kind: LeaseKind,
+    /// What the application is told of who asks.
+    pub(crate) told: Told,
 }
 
 impl Exchange {
@@ -49,11 +53,37 @@ impl Exchange {
 /// Answers one request. Whatever goes wrong becomes an answer.
 pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
-    let exchange = match find(context, &parts) {
-        Ok(Found::Route(exchange)) => exchange,
-        Ok(Found::Own(asked)) => return Ok(Box::pin(own::answer(asked)).await),
+    if let Err(why) = authority::check_encoding(&parts.headers) {
+        let mut answer = Problem::new(Reason::BadRequest, why).into_response();
+        // What follows could be read as something else.
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        return Ok(answer);
+    }
+    let Found { route, asked_about, host, client } = match find(&context, &parts) {
+        Ok(found) => found,
         Err(problem) => return Ok(problem.into_response()),
     };
+    if asked_about.is_none()
+        && let Some(redirect) = redirect::to_https(route.spec(), &parts, &host, &client)
+    {
+        return Ok(redirect);
+    }
+    let mut told = None;
+    if let Some(guard) = &route.0.guard {
+        let entering =
+            enter(&context, &route, guard, &parts, (&host, &client), asked_about.as_deref());
+        match Box::pin(entering).await {
+            Ok(said) => told = said,
+            Err(answer) => return Ok(*answer),
+        }
+    }
+    if asked_about.is_some() {
+        let asked = own::Asked::new(context, route, &parts);
+        return Ok(Box::pin(own::answer(asked)).await);
+    }
+    let kind = route.spec().passive.kind(&parts, client.address);
+    let flight = Flight::begin(context, route, client.address);
+    let exchange = Exchange { flight, host, client, kind, told };
     let warm = exchange.workload().try_lease(&exchange.route().0.holder, exchange.kind);
     let (lease, deadline) = if let Some(lease) = warm {
         (lease, None)
@@ -71,22 +101,49 @@ pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) ->
     Ok(Box::pin(forward::forward(exchange, parts, Payload::new(body), lease, deadline)).await)
 }
 
-enum Found {
-    Route(Exchange),
-    Own(own::Asked),
+/// Asks whether a request may enter: for its own target, or for the page's that asks about it.
+async fn enter(
+    context: &Context,
+    route: &Route,
+    guard: &Guard,
+    parts: &Parts,
+    (host, client): (&HeaderValue, &Client),
+    asked_about: Option<&str>,
+) -> Result<Told, Box<Response<ResponseBody>>> {
+    let own = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let Ok(target) = HeaderValue::from_str(asked_about.unwrap_or(own)) else {
+        let problem = Problem::new(Reason::BadRequest, "The path has control characters in it.");
+        return Err(Box::new(problem.into_response()));
+    };
+    let (route, request) = (route.spec().name.as_str(), &parts.headers);
+    let method = if asked_about.is_some() { &Method::GET } else { &parts.method };
+    let visit = Visit { route, client, host, request, method, target };
+    guard.admit(&visit, &context.gateway.checks).await
 }
 
-fn find(context: Arc<Context>, parts: &Parts) -> Result<Found, Problem> {
+/// What a request is for.
+struct Found {
+    route: Route,
+    /// The path that it asks drowse itself about.
+    asked_about: Option<String>,
+    host: HeaderValue,
+    client: Client,
+}
+
+fn find(context: &Context, parts: &Parts) -> Result<Found, Problem> {
     let host = authority::of(parts).map_err(|why| Problem::new(Reason::BadRequest, why))?;
     // A host consists of ASCII: it was checked.
     let name = host.to_str().unwrap_or_default();
     let path = parts.uri.path();
-    let is_own = own::is_own(path);
-    let path = if is_own { own::path_asked_about(parts) } else { path };
+    let asked_about = own::is_own(path).then(|| own::path_asked_about(parts));
     let table = context.gateway.table();
-    let route = match table.find(name, path) {
-        Lookup::Found(route) => Some(route.clone()),
-        Lookup::NoSuchPath => None,
+    let route = match table.find(name, asked_about.as_deref().unwrap_or(path)) {
+        Lookup::Found(route) => route.clone(),
+        Lookup::NoSuchPath if asked_about.is_some() => return Err(own::nothing_here()),
+        Lookup::NoSuchPath => {
+            let detail = format!("There is no route for this path of `{name}`.");
+            return Err(Problem::new(Reason::NoRoute, detail));
+        }
         Lookup::NoSuchHost if context.gateway.is_discovering() => {
             let detail = format!("It is not known yet whether there is a route for `{name}`.");
             let problem = Problem::new(Reason::Discovering, detail);
@@ -97,17 +154,8 @@ fn find(context: Arc<Context>, parts: &Parts) -> Result<Found, Problem> {
         }
     };
     drop(table);
-    if is_own {
-        return Ok(Found::Own(own::Asked::new(context, route, parts)));
-    }
-    let Some(route) = route else {
-        let detail = format!("There is no route for this path of `{name}`.");
-        return Err(Problem::new(Reason::NoRoute, detail));
-    };
     let client = context.client_of(&parts.headers);
-    let kind = route.spec().passive.kind(parts, client.address);
-    let flight = Flight::begin(context, route, client.address);
-    Ok(Found::Route(Exchange { flight, host, client, kind }))
+    Ok(Found { route, asked_about, host, client })
 }
 
 #[cfg(test)]

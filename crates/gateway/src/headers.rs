@@ -1,6 +1,6 @@
 //! What changes in the headers of a message that passes through (RFC 9110 section 7.6, RFC 7239).
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{net::IpAddr, sync::OnceLock};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue,
@@ -12,7 +12,7 @@ use http::{
 
 use crate::{
     authority,
-    client::{Client, Word, X_FORWARDED_FOR, X_FORWARDED_PROTO},
+    client::{Client, Scheme, Word, X_FORWARDED_FOR, X_FORWARDED_PROTO},
     readiness::PROBE,
     veto::VETO,
 };
@@ -20,7 +20,20 @@ use crate::{
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// What belongs to one hop. Few messages have any of it.
+static HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HTTP2_SETTINGS,
+];
+
+pub(crate) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 
 /// What upstreams are told about the peer of a connection, made once per connection.
@@ -30,12 +43,44 @@ pub(crate) struct PeerHeaders {
     /// The address as `Forwarded` writes it.
     node: String,
     port: Option<HeaderValue>,
+    /// What its first request was told as `Forwarded`: its further ones are for the same host, nearly
+    /// always.
+    first: OnceLock<Told>,
+}
+
+/// `Forwarded`, and what it was made of.
+struct Told {
+    host: HeaderValue,
+    scheme: Scheme,
+    forwarded: HeaderValue,
 }
 
 impl PeerHeaders {
     pub(crate) fn new(peer: IpAddr, local_port: Option<u16>) -> Self {
         let port = local_port.map(HeaderValue::from);
-        Self { address: peer, value: value_of(peer), node: node(peer), port }
+        let first = OnceLock::new();
+        Self { address: peer, value: value_of(peer), node: node(peer), port, first }
+    }
+}
+
+impl PeerHeaders {
+    /// What a request of the peer itself is told.
+    fn forwarded(&self, host: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
+        let made = || {
+            let client = Client { address: self.address, scheme, word: Word::Connection };
+            element(host, &client, self)
+        };
+        let first = if let Some(first) = self.first.get() {
+            first
+        } else {
+            let told = Told { host: host.clone(), scheme, forwarded: made()? };
+            self.first.get_or_init(|| told)
+        };
+        if first.host == host && first.scheme == scheme {
+            Some(first.forwarded.clone())
+        } else {
+            made()
+        }
     }
 }
 
@@ -55,11 +100,12 @@ pub(crate) fn prepare_request(
     client: &Client,
     peer: &PeerHeaders,
 ) -> Prepared {
-    let upgrade = asked_upgrade(headers);
-    let wants_trailers = headers.get(TE).is_some_and(|te| has_token(te, "trailers"));
-    remove_hop_by_hop(headers);
-    let names_others = headers.keys().any(names_others);
-    remove_forged(headers, client.word);
+    let look = Look::at(headers);
+    let upgrade = if look.hop_by_hop.is_empty() { None } else { asked_upgrade(headers) };
+    let wants_trailers =
+        !look.hop_by_hop.is_empty() && headers.get(TE).is_some_and(|te| has_token(te, "trailers"));
+    look.remove_hop_by_hop(headers);
+    look.remove_forged(headers, client.word);
 
     if wants_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -79,13 +125,13 @@ pub(crate) fn prepare_request(
     headers.entry(X_FORWARDED_HOST).or_insert_with(|| host.clone());
     headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(client.scheme.as_str()));
     headers.insert(HOST, host.clone());
-    Prepared { upgrade, names_others }
+    Prepared { upgrade, names_others: look.names_others }
 }
 
 /// Makes an upstream's headers those of the answer to the client. `upgraded`: it is a 101.
 pub(crate) fn prepare_response(headers: &mut HeaderMap, upgraded: bool) {
     let protocol = if upgraded { headers.get(UPGRADE).cloned() } else { None };
-    remove_hop_by_hop(headers);
+    Look::at(headers).remove_hop_by_hop(headers);
     if let Some(protocol) = protocol {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocol);
@@ -95,51 +141,102 @@ pub(crate) fn prepare_response(headers: &mut HeaderMap, upgraded: bool) {
 /// HTTP/2 over an upgrade would be a second connection within the first, past everything that is
 /// decided per request here.
 fn asked_upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    let protocol = headers.get(UPGRADE)?;
     let is_asked = headers.get_all(CONNECTION).iter().any(|value| has_token(value, "upgrade"));
-    let protocol = headers.get(UPGRADE).filter(|_| is_asked)?;
-    (!has_token(protocol, "h2c") && !has_token(protocol, "h2")).then(|| protocol.clone())
+    (is_asked && !has_token(protocol, "h2c") && !has_token(protocol, "h2"))
+        .then(|| protocol.clone())
 }
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(tokens)
+/// What one look at the names of a message's headers has found: what is not there need not be searched
+/// for, name by name.
+#[derive(Default)]
+struct Look {
+    hop_by_hop: HopByHop,
+    /// Whether anything names somebody whom the sender forwards for.
+    names_others: bool,
+    /// Whether anything poses as drowse's own.
+    poses: bool,
+}
+
+/// A set of [`HOP_BY_HOP`], a bit for each.
+#[derive(Clone, Copy, Default)]
+struct HopByHop(u16);
+
+impl HopByHop {
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn names(self) -> impl Iterator<Item = &'static HeaderName> {
+        let is_in = move |place: &usize| self.0 >> place & 1 == 1;
+        (0..HOP_BY_HOP.len()).filter(is_in).map(|place| &HOP_BY_HOP[place])
+    }
+}
+
+impl Look {
+    fn at(headers: &HeaderMap) -> Self {
+        let mut look = Self::default();
+        for name in headers.keys() {
+            if let Some(place) = HOP_BY_HOP.iter().position(|hop| hop == name) {
+                look.hop_by_hop.0 |= 1 << place;
+            } else {
+                look.names_others |= names_others(name);
+                look.poses |= poses(name);
+            }
+        }
+        look
+    }
+
+    fn remove_hop_by_hop(&self, headers: &mut HeaderMap) {
+        if self.hop_by_hop.is_empty() {
+            return;
+        }
+        for name in named_by_connection(headers) {
+            headers.remove(name);
+        }
+        for name in self.hop_by_hop.names() {
+            headers.remove(name);
+        }
+    }
+
+    /// Takes off what its sender may not say: nobody may pose as drowse itself, and on whose behalf it
+    /// asks is told by trusted proxies alone, in the usual spelling.
+    fn remove_forged(&self, headers: &mut HeaderMap, word: Word) {
+        if !self.names_others && !self.poses {
+            return;
+        }
+        let is_forged = |name: &HeaderName| {
+            poses(name)
+                || names_others(name) && (word == Word::Connection || name.as_str().contains('_'))
+        };
+        let forged: Vec<HeaderName> =
+            headers.keys().filter(|name| is_forged(name)).cloned().collect();
+        for name in forged {
+            headers.remove(name);
+        }
+    }
+}
+
+/// The headers that `Connection` says belong to this hop as well.
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    // What nearly every `Connection` says. The one is taken off anyhow, the other names no header
+    // (RFC 9110 section 9.6).
+    let is_usual = |token: &&str| {
+        token.eq_ignore_ascii_case("keep-alive") || token.eq_ignore_ascii_case("close")
+    };
+    let tokens = headers.get_all(CONNECTION).iter().flat_map(tokens);
+    tokens
+        .filter(|token| !is_usual(token))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         // What a request is for, and on whose behalf, belongs to no single hop, whatever its
         // sender says.
         .filter(|name| *name != HOST && !names_others(name))
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in [
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        HTTP2_SETTINGS,
-    ] {
-        headers.remove(name);
-    }
+        .collect()
 }
 
-/// Takes off what its sender may not say: nobody may pose as drowse itself, and on whose behalf it
-/// asks is told by trusted proxies alone, in the usual spelling.
-fn remove_forged(headers: &mut HeaderMap, word: Word) {
-    let is_forged = |name: &HeaderName| {
-        is_spelled(name, PROBE.as_str())
-            || is_spelled(name, VETO.as_str())
-            || names_others(name) && (word == Word::Connection || name.as_str().contains('_'))
-    };
-    let forged: Vec<HeaderName> = headers.keys().filter(|name| is_forged(name)).cloned().collect();
-    for name in forged {
-        headers.remove(name);
-    }
+/// Whether a header is one of those that drowse itself sends.
+fn poses(name: &HeaderName) -> bool {
+    is_spelled(name, PROBE.as_str()) || is_spelled(name, VETO.as_str())
 }
 
 /// Whether a header is one by which proxies name whom they forward for.
@@ -147,22 +244,25 @@ pub(crate) fn names_others(name: &HeaderName) -> bool {
     is_spelled(name, FORWARDED.as_str()) || begins(name, "x-forwarded") || begins(name, "x-real-ip")
 }
 
-fn is_spelled(name: &HeaderName, wanted: &str) -> bool {
+/// Whether a header is of this name, in either spelling.
+pub(crate) fn is_spelled(name: &HeaderName, wanted: &str) -> bool {
     name.as_str().len() == wanted.len() && begins(name, wanted)
 }
 
 /// Applications read `-` and `_` in names as the same.
 fn begins(name: &HeaderName, beginning: &str) -> bool {
     let name = name.as_str().as_bytes();
-    let is_same = |(read, wanted): (&u8, u8)| *read == wanted || (*read == b'_' && wanted == b'-');
+    let same = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let is_same = |(read, wanted): (&u8, u8)| same(*read) == same(wanted);
     name.len() >= beginning.len() && name.iter().zip(beginning.bytes()).all(is_same)
 }
 
 /// What comes after a client's body may be merged into the headers by an application: what a header
 /// may not say, a trailer may not either (RFC 9110 section 6.5.1).
 pub(crate) fn prepare_trailers(trailers: &mut HeaderMap) {
-    remove_hop_by_hop(trailers);
-    remove_forged(trailers, Word::Connection);
+    let look = Look::at(trailers);
+    look.remove_hop_by_hop(trailers);
+    look.remove_forged(trailers, Word::Connection);
     for name in [HOST, CONTENT_LENGTH, AUTHORIZATION, COOKIE] {
         trailers.remove(name);
     }
@@ -191,17 +291,23 @@ fn forwarded(
     if client.word == Word::Forwarded {
         return continued(headers, &FORWARDED, format!("for={}", peer.node).as_bytes());
     }
-    let host = public_host(headers, host).to_str().ok()?;
-    let mut text = String::with_capacity(peer.node.len() + host.len() + 24);
+    if client.word == Word::Connection {
+        return peer.forwarded(host, client.scheme);
+    }
+    element(public_host(headers, host), client, peer)
+}
+
+/// One element of `Forwarded`, of a proxy in front one for it as well.
+fn element(host: &HeaderValue, client: &Client, peer: &PeerHeaders) -> Option<HeaderValue> {
+    let host = host.to_str().ok()?;
     let is_passed_on = client.address != peer.address;
     let client_node = if is_passed_on { &node(client.address) } else { &peer.node };
     let scheme = client.scheme.as_str();
-    // Writing to a string cannot fail. A host has no quote and no backslash in it: it was checked.
-    _ = write!(text, "for={client_node};host=\"{host}\";proto={scheme}");
-    if is_passed_on {
-        _ = write!(text, ", for={}", peer.node);
-    }
-    HeaderValue::try_from(text).ok()
+    // A host has no quote and no backslash in it: it was checked.
+    let [also, peer_node] = if is_passed_on { [", for=", &peer.node] } else { [""; 2] };
+    let pieces = ["for=", client_node, ";host=\"", host, "\";proto=", scheme, also, peer_node];
+    // In one piece of memory of just this size, which the header keeps.
+    HeaderValue::try_from(pieces.concat()).ok()
 }
 
 /// The port that the client connected to: of a proxy in front, its own. `None`: it stays as the
@@ -226,6 +332,15 @@ fn forwarded_port(
 /// The host as the client named it.
 fn public_host<'a>(headers: &'a HeaderMap, host: &'a HeaderValue) -> &'a HeaderValue {
     headers.get(X_FORWARDED_HOST).filter(|told| authority::is_host(told.as_bytes())).unwrap_or(host)
+}
+
+/// The host as the client named it, as far as whoever passed it on is believed.
+pub(crate) fn told_host<'a>(
+    headers: &'a HeaderMap,
+    host: &'a HeaderValue,
+    client: &Client,
+) -> &'a HeaderValue {
+    if client.word == Word::Connection { host } else { public_host(headers, host) }
 }
 
 /// All that a header says, in one line, and one entry more.
@@ -271,7 +386,7 @@ mod tests {
 
     fn prepared(headers: &mut HeaderMap, host: &'static str, peer: &str) -> Prepared {
         let peer: IpAddr = peer.parse().unwrap();
-        let client = Client::of_connection(peer);
+        let client = Client::of_connection(peer, crate::client::Scheme::Http);
         let peer = PeerHeaders::new(peer, Some(8080));
         prepare_request(headers, &HeaderValue::from_static(host), &client, &peer)
     }
@@ -283,6 +398,37 @@ mod tests {
         assert_eq!(headers[X_FORWARDED_FOR], "2001:db8::7");
         let forwarded = "for=\"[2001:db8::7]\";host=\"[::1]:8080\";proto=http";
         assert_eq!(headers[FORWARDED], forwarded);
+    }
+
+    #[test]
+    fn each_request_of_a_connection_is_told_its_own_host() {
+        let address: IpAddr = [127, 0, 0, 1].into();
+        let client = Client::of_connection(address, Scheme::Http);
+        let peer = PeerHeaders::new(address, None);
+        for host in ["a.test", "b.test", "a.test"] {
+            let mut headers = HeaderMap::new();
+            prepare_request(&mut headers, &HeaderValue::from_static(host), &client, &peer);
+            assert_eq!(headers[FORWARDED], format!("for=127.0.0.1;host=\"{host}\";proto=http"));
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_one_hop_stays_on_it() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, x-own, Keep-Alive, host, x-forwarded-for"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-authorization", "Basic eA=="),
+            ("x-own", "1"),
+            ("x-other", "1"),
+            ("x-forwarded-for", "10.0.0.1"),
+        ] {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        prepare_response(&mut headers, false);
+        let mut kept: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, ["x-forwarded-for", "x-other"]);
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use drowse_provider::Deadline;
-use drowse_watcher::{Lease, LeaseKind, PhaseName, WakeError};
+use drowse_watcher::{Lease, LeaseKind, PhaseName, WakeError, Workload};
 use http::{Response, header::USER_AGENT, request::Parts};
 use tokio::time::timeout;
 
 use crate::{
     body::ResponseBody,
+    crowd::TooMany,
+    gateway::Inner,
     handler::Exchange,
     headers, negotiate, page, passive,
     problem::{self, Problem, Reason},
@@ -30,6 +32,11 @@ pub(crate) async fn lease(
     deadline: Deadline,
 ) -> Result<Lease, Box<Response<ResponseBody>>> {
     let workload = exchange.workload();
+    let gateway = &exchange.context().gateway;
+    let _waiting = match gateway.crowd.join(workload.name(), &gateway.options()) {
+        Ok(waiting) => waiting,
+        Err(too_many) => return Err(Box::new(refused(workload.name(), too_many))),
+    };
     if parts.headers.keys().any(headers::names_others) {
         exchange.context().note_forwarder();
     }
@@ -40,12 +47,16 @@ pub(crate) async fn lease(
     if negotiate::is_navigation(parts) {
         let grace = exchange.context().gateway.options().page_grace;
         return match timeout(grace, leased).await {
-            Ok(leased) => leased.map_err(|error| refusal(exchange, parts, &error)),
-            Err(_) => Err(Box::new(page::waiting(workload))),
+            Ok(Ok(lease)) => Ok(lease),
+            Ok(Err(error)) => Err(refusal(exchange, parts, &error).await),
+            Err(_) => Err(Box::new(page::waiting(exchange, parts).await)),
         };
     }
     tokio::select! {
-        leased = leased => leased.map_err(|error| refusal(exchange, parts, &error)),
+        leased = leased => match leased {
+            Ok(lease) => Ok(lease),
+            Err(error) => Err(refusal(exchange, parts, &error).await),
+        },
         () = exchange.context().phases.expired.cancelled() => {
             let detail = "drowse is shutting down; the wake goes on.";
             let problem = Problem::new(Reason::ShuttingDown, detail);
@@ -54,8 +65,24 @@ pub(crate) async fn lease(
     }
 }
 
+/// What a request gets that finds too many before it.
+fn refused(workload: &str, too_many: TooMany) -> Response<ResponseBody> {
+    let detail = match too_many {
+        TooMany::InAll(bound) => format!("{bound} requests wait already, which is the most."),
+        TooMany::OfWorkload(bound) => {
+            format!("{bound} requests wait for {workload} already, which is the most.")
+        }
+    };
+    let problem = Problem::new(Reason::TooManyWaiting, detail);
+    problem.retry_after(Duration::from_secs(10)).into_response()
+}
+
 /// What a request gets that got no lease.
-fn refusal(exchange: &Exchange, parts: &Parts, error: &WakeError) -> Box<Response<ResponseBody>> {
+async fn refusal(
+    exchange: &Exchange,
+    parts: &Parts,
+    error: &WakeError,
+) -> Box<Response<ResponseBody>> {
     let workload = exchange.workload();
     tracing::debug!(workload = workload.name(), %error, "a request was not served");
     let passive = if exchange.kind == LeaseKind::Passive {
@@ -63,18 +90,15 @@ fn refusal(exchange: &Exchange, parts: &Parts, error: &WakeError) -> Box<Respons
     } else {
         None
     };
-    Box::new(passive.unwrap_or_else(|| {
-        if negotiate::is_navigation(parts) {
-            page::of_error(workload, error)
-        } else {
-            problem::of_wake(workload.name(), error).into_response()
-        }
-    }))
+    Box::new(match passive {
+        Some(answer) => answer,
+        None if negotiate::is_navigation(parts) => page::of_error(exchange, parts, error).await,
+        None => problem::of_wake(workload.name(), error).into_response(),
+    })
 }
 
-/// Says, once per wake, which request it is down to.
-fn announce(exchange: &Exchange, parts: &Parts) {
-    let workload = exchange.workload();
+/// Whether what comes now is the first to wake the workload: each wake is logged once.
+pub(crate) fn is_to_announce(gateway: &Inner, workload: &Workload) -> bool {
     let asleep_since = {
         let watch = workload.watch();
         let snapshot = watch.borrow();
@@ -83,10 +107,16 @@ fn announce(exchange: &Exchange, parts: &Parts) {
                 snapshot.since
             }
             // Somebody else's wake is under way, or there is nothing to wake.
-            _ => return,
+            _ => return false,
         }
     };
-    if !exchange.context().gateway.is_first_to_wake(workload.name(), asleep_since) {
+    gateway.is_first_to_wake(workload.name(), asleep_since)
+}
+
+/// Says, once per wake, which request it is down to.
+fn announce(exchange: &Exchange, parts: &Parts) {
+    let workload = exchange.workload();
+    if !is_to_announce(&exchange.context().gateway, workload) {
         return;
     }
     let user_agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());

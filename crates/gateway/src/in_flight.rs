@@ -1,10 +1,12 @@
 //! The requests in flight, for whoever asks what keeps a workload awake.
 //!
-//! Each connection has one place, made when it is accepted, which the request path writes to with a few
-//! atomic stores: HTTP/1.1 has one request at a time on a connection. Whoever asks reads all of them.
+//! Each connection has one place, made with it, which the request path writes to with a few atomic
+//! stores: HTTP/1.1 has one request at a time on a connection. On HTTP/2 each request brings a place of
+//! its own. Whoever asks reads all of them.
 
 mod connections;
 mod place;
+mod streams;
 
 use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
@@ -13,10 +15,11 @@ use drowse_watcher::LeaseKind;
 pub(crate) use self::{
     connections::{Connections, RouteNumber, RouteNumbers},
     place::Place,
+    streams::Streams,
 };
-use crate::{Route, gateway::Context};
+use crate::{Route, connection::Context};
 
-/// A request on its way, or an upgraded connection.
+/// A request on its way, an upgraded or a TCP connection, or a UDP session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InFlight {
@@ -28,11 +31,13 @@ pub struct InFlight {
     pub client: IpAddr,
     /// Since when.
     pub age: Duration,
-    /// How many bytes of its bodies, or of the upgraded connection, have passed so far, in both
+    /// How many bytes of its bodies, or of the connection or session, have passed so far, in both
     /// directions.
     pub bytes: u64,
     /// How far it is.
     pub stage: InFlightStage,
+    /// How many of its packets found no room (UDP).
+    pub dropped: u64,
 }
 
 /// How far a request is.
@@ -78,33 +83,68 @@ impl fmt::Display for InFlightStage {
     }
 }
 
-/// A request of a connection, from its head to the last byte of its answer. Has the connection's
-/// place until then.
+/// A request of a connection, from its head to the last byte of its answer. Has a place until then.
 pub(crate) struct Flight {
     pub(crate) context: Arc<Context>,
     pub(crate) route: Route,
     number: u64,
+    /// On HTTP/2: the place that is its own. Else it has its connection's.
+    stream: Option<streams::Seat>,
 }
 
 impl Flight {
     /// A request for this route, that waits.
     pub(crate) fn begin(context: Arc<Context>, route: Route, client: IpAddr) -> Self {
-        let number = context.place.begin(route.0.number.get(), client);
-        Self { context, route, number }
+        let stream = context.streams.as_ref().map(|streams| streams.add());
+        let place = stream.as_ref().map_or(&context.place, |seat| &seat.place);
+        let number = place.begin(route.0.number.get(), client);
+        Self { context, route, number, stream }
+    }
+
+    /// Where it is told.
+    pub(crate) fn place(&self) -> &Place {
+        self.stream.as_ref().map_or(&self.context.place, |seat| &seat.place)
+    }
+
+    /// Where its upload's bytes are counted, which may outlast it.
+    pub(crate) fn counter(&self) -> Counter {
+        match &self.stream {
+            None => Counter::OfConnection(Arc::clone(&self.context)),
+            Some(seat) => Counter::OfStream(Arc::clone(&seat.place)),
+        }
     }
 
     pub(crate) fn is_at(&self, stage: InFlightStage) {
-        self.context.place.is_at(stage);
+        self.place().is_at(stage);
     }
 
     /// Counts bytes that have passed.
     pub(crate) fn passed(&self, bytes: usize) {
-        self.context.place.passed(bytes);
+        self.place().passed(bytes);
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.context.place.end(self.number);
+        self.place().end(self.number);
+        if let (Some(streams), Some(seat)) = (&self.context.streams, &self.stream) {
+            streams.remove(seat);
+        }
+    }
+}
+
+/// Where bytes of one request are counted. An HTTP/1.1 connection has no further request before this
+/// one is through.
+pub(crate) enum Counter {
+    OfConnection(Arc<Context>),
+    OfStream(Arc<Place>),
+}
+
+impl Counter {
+    pub(crate) fn passed(&self, bytes: usize) {
+        match self {
+            Self::OfConnection(context) => context.place.passed(bytes),
+            Self::OfStream(place) => place.passed(bytes),
+        }
     }
 }

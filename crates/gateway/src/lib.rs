@@ -12,10 +12,15 @@
 //! ready workload's, taking the lease is one atomic operation. Otherwise the request is held until
 //! the workload is ready or its deadline passes; a browser's navigation gets a waiting page instead.
 
+mod access;
 mod authority;
 mod body;
 mod client;
+mod connection;
+mod crowd;
 mod dial;
+mod dialect;
+mod flows;
 mod forward;
 mod forwarders;
 mod gateway;
@@ -31,25 +36,47 @@ mod passive;
 mod pattern;
 mod pool;
 mod problem;
+mod proxy_protocol;
 mod question;
 mod readiness;
+mod redirect;
+mod rewrite;
 mod route;
+mod scheme;
+mod seldom;
 mod send;
+mod shortage;
+mod slots;
+mod sources;
 mod table;
+mod tcp;
+mod tls;
 mod trust;
 mod tunnel;
+mod udp;
 pub mod upstream;
 mod veto;
 
-pub use gateway::{Drained, Gateway};
+pub use access::{Access, AllowedNetworks, BasicAuth, ForwardAuth, ForwardAuthError, UsersError};
+pub use gateway::{Drained, Gateway, ListenerOptions};
 pub use in_flight::{InFlight, InFlightStage};
 pub use options::GatewayOptions;
+pub use page::{Language, LanguageError, PageOptions};
 pub use passive::PassiveRule;
 pub use pattern::{HostPattern, HostPatternError, PathPrefix, PathPrefixError};
+pub use proxy_protocol::ProxyProtocol;
 pub use readiness::HttpReadiness;
+pub use rewrite::{HeaderChangeError, HeaderChanges};
 pub use route::{Route, RouteSpec};
+pub use scheme::{UpstreamScheme, UpstreamTls, UpstreamTrust};
 pub use table::{RouteConflict, RouteTable};
+pub use tcp::{TcpConflict, TcpPort, TcpReadiness, TcpRoute, TcpRouteSpec, TcpTable};
+pub use tls::{
+    CertificateError, CertificateFiles, CertificateSource, CertificateSummary, IdentityError,
+    SelfSigned, Tls, TlsOptions, TlsVersion,
+};
 pub use trust::{Network, NetworkError, TrustedProxies};
+pub use udp::{UdpPort, UdpRoute, UdpRouteSpec};
 pub use upstream::{
     Chooser, NoUpstream, SharedNetwork, Standpoint, Target, Upstream, UpstreamPolicy, Vantage,
 };

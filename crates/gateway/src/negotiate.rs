@@ -7,10 +7,14 @@ use http::{
 };
 
 /// Whether this is a browser's navigation: a GET with `Sec-Fetch-Mode: navigate`, or, of browsers
-/// and connections without that header, one that names `text/html` among what it accepts.
+/// and connections without that header, one that names `text/html` among what it accepts. Not one of a
+/// frame: no browser shows the page there, since its policy admits no frame around it.
 pub(crate) fn is_navigation(parts: &Parts) -> bool {
     let headers = &parts.headers;
     if parts.method != Method::GET || headers.contains_key(UPGRADE) || is_script(headers) {
+        return false;
+    }
+    if headers.get("sec-fetch-dest").is_some_and(|destination| destination != "document") {
         return false;
     }
     match headers.get("sec-fetch-mode") {
@@ -58,6 +62,8 @@ mod tests {
     fn navigations_get_the_page() {
         assert!(is_page_for(Method::GET, &[("sec-fetch-mode", "navigate"), BROWSER]));
         assert!(is_page_for(Method::GET, &[("sec-fetch-mode", "navigate")]));
+        let dest = ("sec-fetch-dest", "document");
+        assert!(is_page_for(Method::GET, &[("sec-fetch-mode", "navigate"), dest, BROWSER]));
         assert!(is_page_for(Method::GET, &[BROWSER]));
         assert!(is_page_for(Method::GET, &[("accept", "application/json, Text/HTML;q=0.1")]));
     }
@@ -73,6 +79,7 @@ mod tests {
             &[("sec-fetch-mode", "cors"), BROWSER],
             &[("sec-fetch-mode", "websocket"), ("upgrade", "websocket")],
             &[("upgrade", "websocket"), BROWSER],
+            &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe"), BROWSER],
             &[("hx-request", "true"), BROWSER],
             &[("x-requested-with", "XMLHttpRequest"), BROWSER],
         ] {

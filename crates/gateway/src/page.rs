@@ -1,189 +1,184 @@
 //! The waiting page: what a person sees before a browser while a workload wakes.
 //!
 //! One document without anything to load. Never a 200: no cache, monitor or crawler must take it
-//! for the application. With scripts it asks drowse how far things are and goes on when the
-//! workload is ready; without, it asks for the application again every few seconds.
+//! for the application. With scripts it is told how far things are, and goes on, once, when the
+//! workload is ready; without, it asks for the application again every few seconds. It holds no
+//! lease: a page that is left open keeps nothing awake.
 
-use std::{fmt::Write as _, time::Duration};
+mod document;
+mod language;
+pub(crate) mod state;
+mod texts;
+mod theme;
+mod usual;
 
-use drowse_watcher::{PhaseName, Snapshot, WakeError, Workload};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use drowse_watcher::WakeError;
 use http::{
-    HeaderValue, Response,
-    header::{CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{
+        CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, REFERRER_POLICY, RETRY_AFTER,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+    request::Parts,
 };
-use tokio::time::Instant;
 
+pub use self::language::{Language, LanguageError};
+use self::{
+    document::Document,
+    state::{Pace, State},
+    theme::Theme,
+};
 use crate::{
     body::ResponseBody,
-    problem::{self, Reason, own, whole_seconds},
+    handler::Exchange,
+    problem::{self, Problem, Reason, own, whole_seconds},
 };
-
-const STYLE: &str = include_str!("page/page.css");
-const SCRIPT: &str = include_str!("page/page.js");
-
-/// Nothing but the page's own style and script, by their hashes; a test compares them.
-const POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-OB8c8YO8iKCSojWEQkgPxczJIB/t5/K/ssk3ibP6M+g='; \
-    script-src 'sha256-xZt+97AP517rwHVPtqa9GSg11+RiE9qqPjR9vRI/57w='; \
-    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// When a browser asks again at the earliest.
 const REFRESH: Duration = Duration::from_secs(2);
 
-/// The page of a workload that wakes.
-pub(crate) fn waiting(workload: &Workload) -> Response<ResponseBody> {
-    let snapshot = workload.snapshot();
-    Page {
-        reason: Reason::Waking,
-        name: workload.name(),
-        phase: snapshot.phase.as_str(),
-        words: words(&snapshot),
-        detail: &detail(&snapshot),
-        elapsed: Instant::now().saturating_duration_since(snapshot.since),
-        retry_after: None,
+/// When it does that where nobody says.
+const LATER: Duration = Duration::from_secs(30);
+
+/// How the waiting page looks and speaks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PageOptions {
+    /// The folder of a theme: `waiting.html`, perhaps `failed.html`, and what these include. `None`:
+    /// the built-in page.
+    pub theme: Option<PathBuf>,
+    /// The language that it speaks to everybody. `None`: to each what their browser asks for.
+    pub language: Option<Language>,
+}
+
+impl PageOptions {
+    /// The built-in page, in everybody's own language.
+    pub fn new() -> Self {
+        Self::default()
     }
-    .into_response()
+}
+
+/// What makes the pages of a gateway.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    theme: Option<Arc<Theme>>,
+    language: Option<Language>,
+}
+
+impl Pages {
+    pub(crate) fn new(options: &PageOptions) -> Self {
+        let theme = options.theme.as_deref().map(|folder| Arc::new(Theme::new(folder)));
+        Self { theme, language: options.language }
+    }
+
+    /// In which language this client is spoken to.
+    pub(crate) fn language_for(&self, headers: &HeaderMap) -> Language {
+        self.language.unwrap_or_else(|| Language::wanted_by(headers))
+    }
+
+    async fn render(&self, document: &Document<'_>) -> Result<String, minijinja::Error> {
+        let variables = document.variables();
+        if let Some(theme) = &self.theme
+            && let Some(page) = theme.page(document.kind(), variables.clone()).await
+        {
+            return Ok(page);
+        }
+        theme::built_in(&variables)
+    }
+}
+
+/// The page of a workload that wakes.
+pub(crate) async fn waiting(exchange: &Exchange, parts: &Parts) -> Response<ResponseBody> {
+    let snapshot = exchange.workload().snapshot();
+    let state = State::of(exchange.spec(), &snapshot);
+    let status = Reason::Waking.status();
+    respond(exchange, parts, &state, status, REFRESH, Some(REFRESH)).await
 }
 
 /// The page of a workload that cannot be woken now.
-pub(crate) fn of_error(workload: &Workload, error: &WakeError) -> Response<ResponseBody> {
-    let problem = problem::of_wake(workload.name(), error);
-    Page {
-        reason: problem.reason,
-        name: workload.name(),
-        phase: "",
-        words: problem.reason.title(),
-        detail: &problem::words_of(error),
-        elapsed: Duration::ZERO,
-        retry_after: Some(problem.retry_after.unwrap_or(Duration::from_secs(30))),
-    }
-    .into_response()
+pub(crate) async fn of_error(
+    exchange: &Exchange,
+    parts: &Parts,
+    error: &WakeError,
+) -> Response<ResponseBody> {
+    let state = State::refused(exchange.spec(), error);
+    let problem = problem::of_wake(exchange.workload().name(), error);
+    let after = problem.retry_after.unwrap_or(LATER).max(REFRESH);
+    // Asking again wakes again: what does not start is tried again by who wants it to be.
+    let refresh = may_pass_by_itself(error).then_some(after);
+    respond(exchange, parts, &state, problem.reason.status(), after, refresh).await
 }
 
-/// What a workload is doing, for the one who waits for it.
-pub(crate) fn words(snapshot: &Snapshot) -> &'static str {
-    if snapshot.lacks_right {
-        return Reason::NotPermitted.title();
-    }
-    if snapshot.engine_lost_since.is_some() && snapshot.phase != PhaseName::Ready {
-        return "Its engine cannot be reached at present";
-    }
-    match snapshot.phase {
-        PhaseName::Unread => "Finding out how it is",
-        PhaseName::Asleep => "Waking up",
-        PhaseName::Starting => "Starting",
-        PhaseName::Probing => "Started, and about to answer",
-        PhaseName::Ready => "Ready",
-        PhaseName::Stopping => "Just going to sleep; it is woken right after",
-        PhaseName::Failed => "It does not start",
-        PhaseName::Gone => "Its container is not there",
-        _ => "Not ready",
+/// Whether it is for time to mend.
+fn may_pass_by_itself(error: &WakeError) -> bool {
+    match error {
+        WakeError::Timeout { .. }
+        | WakeError::EngineUnavailable { .. }
+        | WakeError::Locked { .. }
+        | WakeError::Closed => true,
+        WakeError::Dependency { source, .. } => may_pass_by_itself(source),
+        _ => false,
     }
 }
 
-/// Why: the last thing that its attempts met, else how it came to its state. Of what is ready there is
-/// nothing to explain; why it cannot be put to sleep is its user's business.
-pub(crate) fn detail(snapshot: &Snapshot) -> String {
-    if snapshot.phase == PhaseName::Ready {
-        return String::new();
-    }
-    if snapshot.lacks_right {
-        return problem::LACKS_RIGHT.to_owned();
-    }
-    snapshot.last_error.clone().unwrap_or_else(|| snapshot.reason.clone())
-}
-
-struct Page<'a> {
-    reason: Reason,
-    name: &'a str,
-    phase: &'a str,
-    words: &'a str,
-    detail: &'a str,
-    elapsed: Duration,
-    /// When it is worth asking again, if nothing is under way.
-    retry_after: Option<Duration>,
-}
-
-impl Page<'_> {
-    fn into_response(self) -> Response<ResponseBody> {
-        let refresh = whole_seconds(self.retry_after.unwrap_or(REFRESH).max(REFRESH));
-        let mut response =
-            own(self.reason.status(), "text/html; charset=utf-8", self.html(refresh));
-        let headers = response.headers_mut();
-        headers.insert(RETRY_AFTER, HeaderValue::from(refresh));
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
-        response
-    }
-
-    fn html(&self, refresh: u64) -> String {
-        let name = Escaped(self.name);
-        let words = Escaped(self.words);
-        let detail = Escaped(self.detail);
-        let phase = Escaped(self.phase);
-        let elapsed = self.elapsed.as_millis();
-        let retry = match self.retry_after {
-            Some(_) => format!(" data-retry-after=\"{refresh}\""),
-            None => String::new(),
+async fn respond(
+    exchange: &Exchange,
+    parts: &Parts,
+    state: &State,
+    status: StatusCode,
+    retry_after: Duration,
+    refresh: Option<Duration>,
+) -> Response<ResponseBody> {
+    let pages = exchange.context().gateway.pages();
+    let workload = exchange.workload();
+    let made = async {
+        let nonce = nonce()?;
+        let document = Document {
+            name: workload.name(),
+            host: exchange.host.to_str().unwrap_or_default(),
+            state,
+            pace: Pace::of(workload),
+            language: pages.language_for(&parts.headers),
+            refresh: refresh.map(whole_seconds),
+            details: exchange.spec().page_details,
+            nonce: &nonce,
         };
-        format!(
-            "<!doctype html>\n\
-             <html lang=\"en\" data-phase=\"{phase}\" data-elapsed=\"{elapsed}\"{retry}>\n\
-             <head>\n\
-             <meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"robots\" content=\"noindex\">\n\
-             <noscript><meta http-equiv=\"refresh\" content=\"{refresh}\"></noscript>\n\
-             <title>{name}: {words}</title>\n\
-             <style>{STYLE}</style>\n\
-             </head>\n\
-             <body>\n\
-             <main>\n\
-             <h1>{name}</h1>\n\
-             <p id=\"words\" role=\"status\">{words}</p>\n\
-             <p id=\"detail\">{detail}</p>\n\
-             <p id=\"clock\"></p>\n\
-             </main>\n\
-             <script>{SCRIPT}</script>\n\
-             </body>\n\
-             </html>\n"
-        )
-    }
+        let policy = HeaderValue::from_str(&policy(&nonce)).ok()?;
+        let page = pages.render(&document).await.ok()?;
+        Some((page, policy, document.language))
+    };
+    let Some((page, policy, language)) = made.await else {
+        let detail = format!("{}: it wakes; its page cannot be made.", workload.name());
+        return Problem::new(Reason::Waking, detail).retry_after(retry_after).into_response();
+    };
+    let mut response = own(status, "text/html; charset=utf-8", page);
+    let headers = response.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(retry_after)));
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+    headers.insert(CONTENT_SECURITY_POLICY, policy);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
 }
 
-/// Text within HTML, in attributes too.
-struct Escaped<'a>(&'a str);
+/// Nothing but this document's own style and script, and pictures and fonts that are part of it.
+fn policy(nonce: &str) -> String {
+    format!(
+        "default-src 'none'; style-src 'nonce-{nonce}'; script-src 'nonce-{nonce}'; \
+         img-src data:; font-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    )
+}
 
-impl std::fmt::Display for Escaped<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '&' => formatter.write_str("&amp;")?,
-                '<' => formatter.write_str("&lt;")?,
-                '>' => formatter.write_str("&gt;")?,
-                '"' => formatter.write_str("&quot;")?,
-                '\'' => formatter.write_str("&#39;")?,
-                other => formatter.write_char(other)?,
-            }
-        }
-        Ok(())
-    }
+/// What nobody can guess; `None` if the system has no randomness to give.
+fn nonce() -> Option<String> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 
 #[cfg(test)]
-mod tests {
-    use base64::{Engine as _, prelude::BASE64_STANDARD};
-    use sha2::{Digest as _, Sha256};
-
-    use super::*;
-
-    #[test]
-    fn the_policy_admits_the_pages_own_style_and_script() {
-        for (kind, text) in [("style-src", STYLE), ("script-src", SCRIPT)] {
-            let hash = BASE64_STANDARD.encode(Sha256::digest(text));
-            let expected = format!("{kind} 'sha256-{hash}'");
-            assert!(POLICY.contains(&expected), "the policy must say {expected}");
-        }
-    }
-}
+mod tests;

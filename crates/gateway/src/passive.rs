@@ -53,6 +53,15 @@ impl PassiveRule {
         }
     }
 
+    /// The kind of lease that a connection of this client takes, of which nothing else is known.
+    pub(crate) fn kind_of_client(&self, client: IpAddr) -> LeaseKind {
+        if self.networks.iter().any(|network| network.contains(client)) {
+            LeaseKind::Passive
+        } else {
+            LeaseKind::Active
+        }
+    }
+
     fn is_named(&self, request: &http::request::Parts) -> bool {
         let is_part_of =
             |agent: &[u8], named: &String| contains_ignoring_case(agent, named.as_bytes());

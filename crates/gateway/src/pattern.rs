@@ -45,6 +45,16 @@ impl FromStr for HostPattern {
     }
 }
 
+impl HostPattern {
+    /// The one name that it is, if it is one.
+    pub(crate) fn exact(&self) -> Option<&str> {
+        match self {
+            Self::Exact(name) => Some(name),
+            Self::Below(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for HostPattern {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,27 +1,36 @@
 //! Connections to the upstream of one route. A pool belongs to one run of the container and is
-//! dropped with it: what was connected to an earlier run is never used for a later one.
+//! dropped with it: what was connected to an earlier run is never used for a later one. When the
+//! workload leaves ready, what is unused is closed: no application ends the later for it.
+
+mod multiplexed;
+mod obtain;
 
 use std::{
     io,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU8, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
-use drowse_watcher::ReadyRun;
+use drowse_watcher::{ReadyRun, Workload};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{
     runtime::Handle,
-    sync::{OnceCell, Semaphore},
+    sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     task::AbortHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
+use self::multiplexed::{Multiplexed, Share};
+pub(crate) use self::obtain::{NotObtained, Obtained};
 use crate::{
     body::RequestBody,
-    dial,
+    dial::{self, Dialer, Protocols, Spoken},
     upstream::{Chooser, NoUpstream, Target, Upstream},
 };
 
@@ -32,6 +41,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// How many unused connections are kept per route.
 const MAX_IDLE: usize = 256;
 
+/// How many connections there are per route and run. Further requests wait for one of them.
+const MAX_CONNECTIONS: usize = 8 * 1024;
+
 /// How long a connection may take to be made. The kernel says "no route to host" after about 3 s:
 /// that reason is worth waiting for.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,17 +52,32 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// wake must not hit the application's listen queue at once.
 const OPENINGS: usize = 256;
 
+/// How long an upload may go on after its answer is through: an upstream that answers before it has read
+/// everything may still do so, and one that does not must not be kept awake by it.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// The largest head of an answer.
+const MAX_HEAD: usize = 256 * 1024;
+
 /// The connections of one route, over all runs.
 pub(crate) struct Pools {
+    workload: Workload,
     chooser: Chooser,
+    dialer: Arc<Dialer>,
     current: ArcSwapOption<Pool>,
-    pub(crate) openings: Semaphore,
+    /// What the upstream was last found to speak, where that is not known beforehand.
+    found: AtomicU8,
 }
 
 impl Pools {
-    pub(crate) fn new(chooser: Chooser) -> Self {
-        let openings = Semaphore::new(OPENINGS);
-        Self { chooser, current: ArcSwapOption::empty(), openings }
+    pub(crate) fn new(workload: Workload, chooser: Chooser, dialer: Dialer) -> Self {
+        Self {
+            workload,
+            chooser,
+            dialer: Arc::new(dialer),
+            current: ArcSwapOption::empty(),
+            found: AtomicU8::new(0),
+        }
     }
 
     /// The pool of this run.
@@ -60,7 +87,7 @@ impl Pools {
         {
             return Arc::clone(pool);
         }
-        let new = Arc::new(Pool::new(run, self.chooser.choose(&run.details)));
+        let new = Arc::new(Pool::new(self, run));
         let kept = self.current.rcu(|current| match current {
             // A request that lags behind keeps its own; the later run's pool stays.
             Some(pool) if pool.epoch >= new.epoch => Some(Arc::clone(pool)),
@@ -71,36 +98,126 @@ impl Pools {
             _ => new,
         }
     }
+
+    /// What makes its connections.
+    pub(crate) fn dialer(&self) -> &Dialer {
+        &self.dialer
+    }
+
+    /// Waits for the turn to open a connection. The semaphores are never closed.
+    async fn turn<'a>(&self, pool: &'a Pool, protocols: Protocols) -> Option<SemaphorePermit<'a>> {
+        loop {
+            let spoken = self.spoken(protocols);
+            let turns = if spoken == Some(Spoken::Http1) { &pool.alone } else { &pool.shared };
+            let turn = turns.acquire().await.ok()?;
+            if self.spoken(protocols) == spoken {
+                return Some(turn);
+            }
+            // It is known better by now.
+        }
+    }
+
+    fn spoken(&self, protocols: Protocols) -> Option<Spoken> {
+        self.dialer.spoken(protocols).or(match self.found.load(Ordering::Relaxed) {
+            1 => Some(Spoken::Http1),
+            2 => Some(Spoken::Http2),
+            _ => None,
+        })
+    }
+
+    /// Remembers what a connection that might have been either turned out to be.
+    fn note(&self, connection: &Connection, protocols: Protocols) {
+        if protocols == Protocols::Any {
+            let found = if connection.is_shared() { 2 } else { 1 };
+            self.found.store(found, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The connections of one route to one run.
 pub(crate) struct Pool {
     epoch: u64,
+    workload: Workload,
+    dialer: Arc<Dialer>,
     upstream: Result<Upstream, NoUpstream>,
     /// A name is looked up once per run.
     addresses: OnceCell<Vec<SocketAddr>>,
-    idle: Mutex<Idle>,
+    kept: Mutex<Kept>,
+    /// Turns to open a connection for one request at a time. They are the run's: who waits for one
+    /// that is gone is in nobody's way.
+    alone: Semaphore,
+    /// The turn to open one for many: the others wait for it, and share it.
+    shared: Semaphore,
+    places: Arc<Semaphore>,
+    /// Requests that wait for a place or a connection, and how they learn of one.
+    waiting: AtomicUsize,
+    freed: Arc<Notify>,
 }
 
 #[derive(Default)]
-struct Idle {
+struct Kept {
     /// The one used last is at the end; so the first has been idle for the longest time.
-    connections: Vec<(SendRequest<RequestBody>, Instant)>,
-    /// Closes what has been idle for too long; there only while there is something idle.
-    reaper: Option<AbortHandle>,
+    idle: Vec<(Alone, Instant)>,
+    /// Those that carry many requests, whether any is on them or not.
+    shared: Vec<Arc<Multiplexed>>,
+    /// Closes what is not used any more; there only while something is kept.
+    keeper: Option<AbortHandle>,
+    /// The run is over, or in doubt: nothing is kept any more.
+    is_over: bool,
 }
 
-impl Drop for Idle {
+impl Drop for Kept {
     fn drop(&mut self) {
-        if let Some(reaper) = &self.reaper {
-            reaper.abort();
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
         }
     }
 }
 
+/// A connection's place among those that there may be, as long as it is open.
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    /// Dropped after the permit is given back.
+    _tell: Tell,
+}
+
+struct Tell(Arc<Notify>);
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// Which connections a request may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) protocols: Protocols,
+    /// Whether it is not to be one that lay idle: those were probably all closed meanwhile.
+    pub(crate) is_fresh: bool,
+}
+
+/// What a request that needs a connection finds.
+enum Free {
+    Connection(Connection),
+    Place(Place),
+}
+
 impl Pool {
-    fn new(run: &ReadyRun, upstream: Result<Upstream, NoUpstream>) -> Self {
-        Self { epoch: run.epoch, upstream, addresses: OnceCell::new(), idle: Mutex::default() }
+    fn new(pools: &Pools, run: &ReadyRun) -> Self {
+        Self {
+            epoch: run.epoch,
+            workload: pools.workload.clone(),
+            dialer: Arc::clone(&pools.dialer),
+            upstream: pools.chooser.choose(&run.details),
+            addresses: OnceCell::new(),
+            kept: Mutex::default(),
+            alone: Semaphore::new(OPENINGS),
+            shared: Semaphore::new(1),
+            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            waiting: AtomicUsize::new(0),
+            freed: Arc::new(Notify::new()),
+        }
     }
 
     /// What is dialled.
@@ -109,73 +226,169 @@ impl Pool {
         upstream.target.as_ref().ok_or(NoTarget::NotKnown)
     }
 
-    /// A connection that is not in use, and that nothing was seen to be wrong with.
-    pub(crate) fn take_idle(self: &Arc<Self>) -> Option<Connection> {
-        let mut idle = self.idle();
+    /// A connection with room for a request, and that nothing was seen to be wrong with.
+    fn take(self: &Arc<Self>, wanted: Wanted) -> Option<Connection> {
+        let mut kept = self.kept();
+        if wanted.protocols == Protocols::Any && !kept.shared.is_empty() {
+            kept.shared.retain(|shared| !shared.is_closed());
+            if let Some(share) = kept.shared.iter().find_map(Multiplexed::share) {
+                return Some(self.connection(Carrier::Shared(share)));
+            }
+        }
+        if wanted.is_fresh {
+            return None;
+        }
         let now = Instant::now();
-        while let Some((sender, since)) = idle.connections.pop() {
-            if !sender.is_closed() && now.duration_since(since) < IDLE_TIMEOUT {
-                return Some(Connection { sender, pool: Arc::clone(self) });
+        while let Some((alone, since)) = kept.idle.pop() {
+            if !alone.sender.is_closed() && now.duration_since(since) < IDLE_TIMEOUT {
+                return Some(self.connection(Carrier::Alone(alone)));
             }
         }
         None
     }
 
+    /// Waits until there is a connection, or room for one more.
+    async fn free(self: &Arc<Self>, wanted: Wanted) -> Free {
+        let look = || {
+            let place = || Arc::clone(&self.places).try_acquire_owned().ok();
+            match self.take(wanted) {
+                Some(connection) => Some(Free::Connection(connection)),
+                None => place().map(|permit| {
+                    Free::Place(Place { _permit: permit, _tell: Tell(Arc::clone(&self.freed)) })
+                }),
+            }
+        };
+        if let Some(free) = look() {
+            return free;
+        }
+        // Counted before it looks again: whoever frees something from now on tells.
+        let _counted = Counted::one_more(&self.waiting);
+        loop {
+            let freed = self.freed.notified();
+            if let Some(free) = look() {
+                return free;
+            }
+            freed.await;
+        }
+    }
+
     /// A new connection.
-    pub(crate) async fn open(self: &Arc<Self>, target: &Target) -> io::Result<Connection> {
+    async fn open(
+        self: &Arc<Self>,
+        target: &Target,
+        protocols: Protocols,
+        place: Place,
+    ) -> io::Result<Connection> {
         let addresses = self.addresses.get_or_try_init(|| dial::resolve(target)).await?;
-        let stream = dial::connect(addresses, CONNECT_TIMEOUT).await?;
-        let handshake = http1::Builder::new().handshake(TokioIo::new(stream));
+        let dialled = self.dialer.dial(addresses, protocols, CONNECT_TIMEOUT).await?;
+        if dialled.spoken == Spoken::Http2 {
+            let shared = Multiplexed::greet(dialled.stream, place).await?;
+            let share = shared.share().ok_or_else(|| io::Error::other("it takes no request"))?;
+            self.keep(|kept| kept.shared.push(shared));
+            return Ok(self.connection(Carrier::Shared(share)));
+        }
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_HEAD);
+        let handshake = builder.handshake(TokioIo::new(dialled.stream));
         let (sender, connection) = handshake.await.map_err(io::Error::other)?;
         // It ends when its sender is dropped, or with the connection.
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
+            let _place = place;
             if let Err(error) = connection.with_upgrades().await {
                 let error = &error as &dyn std::error::Error;
                 tracing::debug!(error, "an upstream connection ended");
             }
         });
-        Ok(Connection { sender, pool: Arc::clone(self) })
+        Ok(self.connection(Carrier::Alone(Alone { sender, task: task.abort_handle() })))
     }
 
-    fn put_idle(self: &Arc<Self>, sender: SendRequest<RequestBody>) {
+    fn connection(self: &Arc<Self>, carrier: Carrier) -> Connection {
+        Connection { carrier, pool: Arc::clone(self) }
+    }
+
+    /// Keeps something, unless the run is over.
+    fn keep(self: &Arc<Self>, add: impl FnOnce(&mut Kept)) {
         // Without a runtime everything is being torn down.
         let Ok(runtime) = Handle::try_current() else { return };
-        let mut idle = self.idle();
-        if idle.connections.len() >= MAX_IDLE {
+        let mut kept = self.kept();
+        if kept.is_over {
             return;
         }
-        idle.connections.push((sender, Instant::now()));
-        if idle.reaper.is_none() {
-            idle.reaper = Some(runtime.spawn(reap(Arc::downgrade(self))).abort_handle());
+        add(&mut kept);
+        if kept.keeper.is_none() {
+            let keeper = keep_until_over(Arc::downgrade(self), self.workload.clone(), self.epoch);
+            kept.keeper = Some(runtime.spawn(keeper).abort_handle());
         }
     }
 
-    /// Drops what has been idle for too long. Returns when to look again; `None` if nothing is idle.
-    fn reap(&self) -> Option<Instant> {
-        let mut idle = self.idle();
-        let now = Instant::now();
-        idle.connections.retain(|(sender, since)| {
-            !sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
+    fn put_idle(self: &Arc<Self>, alone: Alone) {
+        self.keep(|kept| {
+            if kept.idle.len() < MAX_IDLE {
+                kept.idle.push((alone, Instant::now()));
+            }
         });
-        let oldest = idle.connections.first().map(|(_, since)| *since + IDLE_TIMEOUT);
-        if oldest.is_none() {
-            idle.reaper = None;
-        }
-        oldest
+        self.tell_waiting();
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn tell_waiting(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.freed.notify_one();
+        }
+    }
+
+    /// Drops what has been unused for too long. Returns when to look again; `None` if nothing is
+    /// kept.
+    fn reap(&self) -> Option<Instant> {
+        let mut kept = self.kept();
+        let now = Instant::now();
+        kept.idle.retain(|(alone, since)| {
+            !alone.sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
+        });
+        kept.shared.retain(|shared| !shared.is_closed() && !shared.is_long_quiet());
+        let oldest = kept.idle.first().map(|(_, since)| *since + IDLE_TIMEOUT);
+        let next = oldest.or_else(|| (!kept.shared.is_empty()).then(|| now + IDLE_TIMEOUT));
+        if next.is_none() {
+            kept.keeper = None;
+        }
+        next
+    }
+
+    /// Closes what is unused; what is in use closes when it is through.
+    fn end(&self) {
+        let mut kept = self.kept();
+        kept.is_over = true;
+        kept.idle.clear();
+        kept.shared.clear();
+        kept.keeper = None;
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn reap(pool: Weak<Pool>) {
-    let mut next = Instant::now() + IDLE_TIMEOUT;
-    loop {
-        sleep_until(next).await;
-        match pool.upgrade().and_then(|pool| pool.reap()) {
-            Some(oldest) => next = oldest,
-            None => return,
+/// Closes what is not used any more, and all that is unused when the run is over or in doubt.
+async fn keep_until_over(pool: Weak<Pool>, workload: Workload, epoch: u64) {
+    let mut news = workload.watch();
+    // Each change of that is told after it was made.
+    let is_over =
+        news.wait_for(|_| workload.ready_run().is_none_or(|serving| serving.epoch != epoch));
+    let reaping = async {
+        let mut next = Instant::now() + IDLE_TIMEOUT;
+        loop {
+            sleep_until(next).await;
+            match pool.upgrade().and_then(|pool| pool.reap()) {
+                Some(then) => next = then,
+                None => return,
+            }
+        }
+    };
+    tokio::select! {
+        () = reaping => {}
+        _ = is_over => {
+            if let Some(pool) = pool.upgrade() {
+                pool.end();
+            }
         }
     }
 }
@@ -188,17 +401,79 @@ pub(crate) enum NoTarget<'a> {
     NotKnown,
 }
 
-/// A connection in use. Dropping it closes it.
+/// A connection in use, or a share of one. Dropping it closes it, or ends its share.
 pub(crate) struct Connection {
-    pub(crate) sender: SendRequest<RequestBody>,
+    pub(crate) carrier: Carrier,
     pool: Arc<Pool>,
 }
 
+/// What carries a request.
+pub(crate) enum Carrier {
+    /// HTTP/1.1.
+    Alone(Alone),
+    /// HTTP/2.
+    Shared(Share),
+}
+
+/// A connection that carries one request at a time.
+pub(crate) struct Alone {
+    pub(crate) sender: SendRequest<RequestBody>,
+    /// Which drives it.
+    task: AbortHandle,
+}
+
 impl Connection {
+    /// Whether other requests may be on it.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.carrier, Carrier::Shared(_))
+    }
+
     /// Keeps it for the next request.
     pub(crate) fn give_back(self) {
-        if !self.sender.is_closed() {
-            self.pool.put_idle(self.sender);
+        match self.carrier {
+            Carrier::Alone(alone) if !alone.sender.is_closed() => self.pool.put_idle(alone),
+            Carrier::Alone(_) => {}
+            Carrier::Shared(share) => {
+                drop(share);
+                self.pool.tell_waiting();
+            }
+        }
+    }
+
+    /// Ends what is still on its way, at whatever stage: nobody waits for it.
+    pub(crate) fn cut(self) {
+        if let Carrier::Alone(alone) = self.carrier {
+            alone.task.abort();
+        }
+    }
+
+    /// Lets an upload go on whose answer is through, for a while.
+    pub(crate) fn linger(self) {
+        // Without a runtime everything is being torn down.
+        if let (Carrier::Alone(alone), Ok(runtime)) = (self.carrier, Handle::try_current()) {
+            runtime.spawn(async move {
+                sleep(LINGER).await;
+                alone.task.abort();
+            });
         }
     }
 }
+
+/// One more of a number, until it is dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn one_more(number: &'a AtomicUsize) -> Self {
+        number.fetch_add(1, Ordering::SeqCst);
+        Self(number)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests;

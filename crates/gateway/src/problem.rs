@@ -27,6 +27,11 @@ pub(crate) struct Problem {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     BadRequest,
+    HeadTooLarge,
+    Forbidden,
+    Unauthorized,
+    AuthUnavailable,
+    Misdirected,
     NoRoute,
     Discovering,
     Waking,
@@ -44,6 +49,10 @@ pub(crate) enum Reason {
     UpstreamFailed,
     UpstreamTimeout,
     ShuttingDown,
+    TooManyWaiting,
+    TooMany,
+    OutOfMeans,
+    Unresolved,
 }
 
 impl Reason {
@@ -51,6 +60,19 @@ impl Reason {
     fn parts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, "Bad request", "bad-request"),
+            Self::HeadTooLarge => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "Request head too large",
+                "head-too-large",
+            ),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "Not for everybody", "forbidden"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Who is it?", "unauthorized"),
+            Self::AuthUnavailable => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Nobody can tell who it is", "auth-unavailable")
+            }
+            Self::Misdirected => {
+                (StatusCode::MISDIRECTED_REQUEST, "Another connection, please", "misdirected")
+            }
             Self::NoRoute => (StatusCode::NOT_FOUND, "No such route", "no-route"),
             Self::Discovering => (StatusCode::SERVICE_UNAVAILABLE, "Not yet known", "discovering"),
             Self::Waking => (StatusCode::SERVICE_UNAVAILABLE, "Waking up", "waking"),
@@ -84,15 +106,21 @@ impl Reason {
             Self::ShuttingDown => {
                 (StatusCode::SERVICE_UNAVAILABLE, "Shutting down", "shutting-down")
             }
+            Self::TooManyWaiting => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Too many wait", "too-many-waiting")
+            }
+            Self::TooMany => (StatusCode::SERVICE_UNAVAILABLE, "Too many at once", "too-many"),
+            Self::OutOfMeans => {
+                (StatusCode::SERVICE_UNAVAILABLE, "drowse is out of means", "out-of-means")
+            }
+            Self::Unresolved => {
+                (StatusCode::SERVICE_UNAVAILABLE, "Address not found", "unresolved")
+            }
         }
     }
 
     pub(crate) fn status(self) -> StatusCode {
         self.parts().0
-    }
-
-    pub(crate) fn title(self) -> &'static str {
-        self.parts().1
     }
 }
 

@@ -3,13 +3,20 @@
 use std::{error::Error as StdError, pin::pin};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, StatusCode, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
-use crate::upstream::Target;
+use crate::{
+    UpstreamScheme,
+    dial::{Dialled, Spoken},
+    dialect,
+    upstream::Target,
+};
 
 /// How much of an answer's head is read.
 const MAX_HEAD: usize = 32 * 1024;
@@ -38,16 +45,36 @@ pub(crate) fn ask_for(
 /// Sends the request; the answer's status, and at most so much of its body. The connection is driven by
 /// this future, so that it ends with it.
 pub(crate) async fn send(
-    stream: TcpStream,
-    request: Request<Empty<Bytes>>,
+    dialled: Dialled,
+    mut request: Request<Empty<Bytes>>,
+    scheme: &UpstreamScheme,
     max_body: usize,
 ) -> hyper::Result<(StatusCode, Vec<u8>)> {
-    let mut builder = http1::Builder::new();
-    let (mut sender, connection) =
-        builder.max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
+    let stream = TokioIo::new(dialled.stream);
+    match dialled.spoken {
+        Spoken::Http1 => {
+            let mut builder = http1::Builder::new();
+            let (mut sender, connection) = builder.max_buf_size(MAX_HEAD).handshake(stream).await?;
+            driven(connection, max_body, async { sender.send_request(request).await }).await
+        }
+        Spoken::Http2 => {
+            dialect::as_http2(&mut request, scheme.of_url());
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.timer(TokioTimer::new());
+            let (mut sender, connection) = builder.handshake(stream).await?;
+            driven(connection, max_body, async { sender.send_request(request).await }).await
+        }
+    }
+}
+
+async fn driven(
+    connection: impl Future<Output = hyper::Result<()>>,
+    max_body: usize,
+    answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
+) -> hyper::Result<(StatusCode, Vec<u8>)> {
     let mut connection = pin!(connection);
     let mut answer = pin!(async {
-        let response = sender.send_request(request).await?;
+        let response = answer.await?;
         let status = response.status();
         Ok((status, beginning(response.into_body(), max_body).await))
     });

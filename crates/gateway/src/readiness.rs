@@ -1,12 +1,18 @@
 //! The default probe of an HTTP route.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use drowse_provider::Details;
 use drowse_watcher::{Attempt, NotReady, Readiness};
 use http::{HeaderName, HeaderValue};
 use tokio::time::timeout;
 
-use crate::{Chooser, dial, question};
+use crate::{
+    Chooser, UpstreamScheme,
+    dial::{self, Dialer, Protocols},
+    question,
+};
 
 /// Marks drowse's own probes. Taken off what clients send.
 pub(crate) const PROBE: HeaderName = HeaderName::from_static("drowse-probe");
@@ -21,12 +27,14 @@ pub struct HttpReadiness {
     chooser: Chooser,
     host: Option<HeaderValue>,
     path: String,
+    dialer: Arc<Dialer>,
 }
 
 impl HttpReadiness {
     /// Asks for `/` at the upstream that `chooser` chooses, which is also the `Host`.
     pub fn new(chooser: Chooser) -> Self {
-        Self { chooser, host: None, path: "/".to_owned() }
+        let dialer = Dialer::new(&UpstreamScheme::default(), &chooser, None).into();
+        Self { chooser, host: None, path: "/".to_owned(), dialer }
     }
 
     /// With this `Host`: an application that serves several answers others with an error, perhaps.
@@ -34,6 +42,20 @@ impl HttpReadiness {
     #[must_use]
     pub fn with_host(mut self, host: &str) -> Self {
         self.host = HeaderValue::from_str(host).ok();
+        self.dialer = self.dialer_for(&self.dialer.scheme);
+        self
+    }
+
+    /// A certificate is for the host, unless more is said.
+    fn dialer_for(&self, scheme: &UpstreamScheme) -> Arc<Dialer> {
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        Dialer::new(scheme, &self.chooser, host).into()
+    }
+
+    /// Asked so, instead of by HTTP/1.1 in clear.
+    #[must_use]
+    pub fn with_scheme(mut self, scheme: &UpstreamScheme) -> Self {
+        self.dialer = self.dialer_for(scheme);
         self
     }
 
@@ -64,13 +86,16 @@ impl Readiness for HttpReadiness {
 
         let connecting = async {
             let addresses = dial::resolve(&target).await?;
-            dial::connect(&addresses, attempt.connect_timeout()).await
+            self.dialer.dial(&addresses, Protocols::Any, attempt.connect_timeout()).await
         };
-        let stream = timeout(attempt.answer_timeout(), connecting)
+        let dialled = timeout(attempt.answer_timeout(), connecting)
             .await
             .unwrap_or_else(|elapsed| Err(elapsed.into()))
             .map_err(|error| nobody(format!("{target}: {error}")))?;
-        let answer = timeout(attempt.answer_timeout(), question::send(stream, request, 0));
+        let answer = timeout(
+            attempt.answer_timeout(),
+            question::send(dialled, request, &self.dialer.scheme, 0),
+        );
         match answer.await {
             Ok(Ok((status, _))) if status.is_server_error() => {
                 Err(NotReady::new(format!("{target}: answers {status}")))

@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use drowse_watcher::{Holder, Workload};
 
 use crate::{
-    HostPattern, PassiveRule, PathPrefix, in_flight::RouteNumber, pool::Pools, upstream::Chooser,
+    Access, HeaderChanges, HostPattern, PassiveRule, PathPrefix, UpstreamScheme, access::Guard,
+    dial::Dialer, in_flight::RouteNumber, pool::Pools, upstream::Chooser,
 };
 
 /// What a route is made of. Build it with [`RouteSpec::new`] and set what differs.
@@ -32,6 +33,22 @@ pub struct RouteSpec {
     /// longer keeps the workload awake; never unless said. The next byte counts as use again. When the
     /// workload goes to sleep meanwhile, the connection is closed.
     pub quiet_after: Option<Duration>,
+    /// How its upstream is spoken to; HTTP/1.1 in clear unless said.
+    pub scheme: UpstreamScheme,
+    /// Whether the path's prefix is taken off before the upstream sees it, which is told of it in
+    /// `X-Forwarded-Prefix`. What it answers stays as it is, `Location` too.
+    pub strip_prefix: bool,
+    /// Whether a request that came by http is sent to https, before anything is woken.
+    pub https_only: bool,
+    /// What changes in requests' headers, after all else has.
+    pub request_headers: HeaderChanges,
+    /// What changes in the headers of the upstream's answers.
+    pub response_headers: HeaderChanges,
+    /// Whether the waiting page shows what an engine says and what the workload needs: names and
+    /// messages of containers, for everybody who may ask. Not unless said.
+    pub page_details: bool,
+    /// Who may enter, asked before anything is woken; everybody unless said.
+    pub access: Access,
 }
 
 impl RouteSpec {
@@ -52,6 +69,13 @@ impl RouteSpec {
             answer_timeout: Duration::from_hours(1),
             passive: PassiveRule::default(),
             quiet_after: None,
+            scheme: UpstreamScheme::default(),
+            strip_prefix: false,
+            https_only: false,
+            request_headers: HeaderChanges::none(),
+            response_headers: HeaderChanges::none(),
+            page_details: false,
+            access: Access::open(),
         }
     }
 }
@@ -67,14 +91,19 @@ pub(crate) struct Inner {
     pub(crate) holder: Holder,
     pub(crate) pools: Pools,
     pub(crate) number: RouteNumber,
+    /// `None`: everybody may enter.
+    pub(crate) guard: Option<Guard>,
 }
 
 impl Route {
     /// A route as specified.
     pub fn new(spec: RouteSpec) -> Self {
         let holder = spec.workload.holder(&format!("route {}", spec.name));
-        let pools = Pools::new(spec.upstream.clone());
-        Self(Arc::new(Inner { spec, holder, pools, number: RouteNumber::next() }))
+        let host = spec.hosts.iter().find_map(HostPattern::exact);
+        let dialer = Dialer::new(&spec.scheme, &spec.upstream, host);
+        let pools = Pools::new(spec.workload.clone(), spec.upstream.clone(), dialer);
+        let guard = Guard::new(&spec.access);
+        Self(Arc::new(Inner { spec, holder, pools, number: RouteNumber::next(), guard }))
     }
 
     /// What it is made of.

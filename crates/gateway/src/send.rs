@@ -8,14 +8,17 @@ use std::{
 };
 
 use drowse_watcher::{Lease, ReadyRun};
-use http::{Response, request::Parts};
-use hyper::body::Incoming;
+use http::{Response, StatusCode, header::EXPECT, request::Parts};
+use hyper::{body::Incoming, ext::on_informational};
 use tokio::time::timeout;
 
 use crate::{
-    body::{Payload, RequestBody, Usage},
+    UpstreamScheme,
+    body::{Payload, RequestBody, Sending, Usage},
+    dial::Protocols,
+    dialect,
     handler::Exchange,
-    pool::{Connection, NoTarget},
+    pool::{Carrier, Connection, NoTarget, NotObtained, Obtained, Wanted},
     problem::{Problem, Reason},
 };
 
@@ -31,28 +34,33 @@ const SETTLING: Duration = Duration::from_millis(100);
 pub(crate) struct Request {
     parts: Parts,
     payload: Payload,
+    protocols: Protocols,
 }
 
 impl Request {
-    pub(crate) fn new(parts: Parts, payload: Payload) -> Self {
-        Self { parts, payload }
+    /// `protocols`: those by which it can be sent.
+    pub(crate) fn new(parts: Parts, payload: Payload, protocols: Protocols) -> Self {
+        Self { parts, payload, protocols }
     }
 
     pub(crate) fn head(&self) -> &Parts {
         &self.parts
     }
 
-    /// A copy for the case that nobody knows what became of the first, if sending it twice does no
-    /// harm.
-    fn spare(&self) -> Option<Parts> {
-        (self.payload.is_empty() && self.parts.method.is_idempotent()).then(|| self.parts.clone())
+    /// A copy of the head for the case that the first comes to nothing, if it may then be sent again:
+    /// if that does no harm, or if it can be known that the first was not looked at.
+    fn spare(&self, scheme: &UpstreamScheme) -> Option<Parts> {
+        let is_told = *scheme != UpstreamScheme::Http && self.protocols == Protocols::Any;
+        (is_told || self.parts.method.is_idempotent()).then(|| self.parts.clone())
     }
-}
 
-impl From<http::Request<RequestBody>> for Request {
-    fn from(request: http::Request<RequestBody>) -> Self {
-        let (parts, body) = request.into_parts();
-        Self { parts, payload: body.into_payload() }
+    fn sending(&self) -> Sending {
+        let is_asked = |it: &http::HeaderValue| it.as_bytes().eq_ignore_ascii_case(b"100-continue");
+        if self.parts.headers.get(EXPECT).is_some_and(is_asked) {
+            Sending::WhenAsked
+        } else {
+            Sending::AtOnce
+        }
     }
 }
 
@@ -104,93 +112,102 @@ pub(crate) async fn send(
         Problem::new(Reason::UpstreamFailed, detail)
     };
 
-    let spare = request.spare();
-    let (usage, body) = Usage::new(lease, request.payload, exchange.context());
-    let mut message = http::Request::from_parts(request.parts, body);
-    let mut idle_is_stale = false;
-    let mut opening = None;
+    let scheme = &pools.dialer().scheme;
+    let spare = request.spare(scheme);
+    let sending = request.sending();
+    let Request { parts, payload, protocols } = request;
+    let (usage, body) = Usage::new(lease, payload, &exchange.flight, sending);
+    let mut message = http::Request::from_parts(parts, body);
+    let unsent = |problem, message: http::Request<RequestBody>| {
+        let (parts, body) = message.into_parts();
+        let again = Some(Request::new(parts, body.into_payload(), protocols));
+        Failure { problem, condemns_the_run: false, was_sent: false, again }
+    };
+    let unreachable =
+        |problem, message| Failure { condemns_the_run: true, ..unsent(problem, message) };
+    let over = || {
+        let detail = format!("{name} ended while it was being connected to.");
+        Problem::new(Reason::UpstreamFailed, detail)
+    };
+    let bound = exchange.spec().answer_timeout;
+    let mut wanted = Wanted { protocols, is_fresh: false };
     loop {
-        let idle = if idle_is_stale { None } else { pool.take_idle() };
-        let is_reused = idle.is_some();
-        let mut connection = match idle {
-            Some(connection) => connection,
-            None if opening.is_none() => {
-                // While it waits for its turn, a connection may become free. The semaphore is
-                // never closed.
-                let bound = exchange.spec().answer_timeout;
-                let Ok(turn) = timeout(bound, pools.openings.acquire()).await else {
-                    let detail = format!("{name}: no turn to connect within {bound:?}.");
-                    let problem = Problem::new(Reason::UpstreamTimeout, detail);
-                    return Err(Failure {
-                        condemns_the_run: false,
-                        ..unreachable(problem, message)
-                    });
-                };
-                opening = Some(turn.ok());
-                continue;
+        let obtained = match pools.obtain(&pool, run, target, wanted, bound).await {
+            Ok(obtained) => obtained,
+            Err(NotObtained::Crowded) => {
+                let detail = format!("{name}: no connection became free within {bound:?}.");
+                let problem = Problem::new(Reason::UpstreamTimeout, detail);
+                return Err(unsent(problem, message));
             }
-            None => match pool.open(target).await {
-                // It took until after the run's end. Whoever has its address now may be another
-                // container, or its own next run, which is not ready.
-                Ok(_) if exchange.workload().is_in_doubt(run) => {
-                    let detail = format!("{name} ended while it was being connected to.");
-                    let problem = Problem::new(Reason::UpstreamFailed, detail);
-                    return Err(Failure {
-                        condemns_the_run: false,
-                        ..unreachable(problem, message)
-                    });
-                }
-                Ok(connection) => connection,
-                Err(error) => return Err(unreachable(failed(&error), message)),
-            },
+            Err(NotObtained::Over) => return Err(unsent(over(), message)),
+            Err(NotObtained::Failed(error)) => {
+                return Err(match exchange.context().gateway.shortage(name, &error) {
+                    // Others may need less than it does.
+                    Some(shortage) => {
+                        Failure { again: None, ..unsent(shortage.problem(name), message) }
+                    }
+                    None => unreachable(failed(&error), message),
+                });
+            }
         };
-        let bound = exchange.spec().answer_timeout;
+        let Obtained { mut connection, is_reused, turn } = obtained;
+        // It took until after the run's end. Whoever has its address now may be another container, or
+        // its own next run, which is not ready.
+        if !is_reused && exchange.workload().is_in_doubt(run) {
+            return Err(unsent(over(), message));
+        }
         let answered = {
-            let answer = pin!(exchange_on(&mut connection, message, is_reused));
-            within(bound, answer, &usage, || opening = None).await
+            let answer = pin!(exchange_on(&mut connection, message, is_reused, scheme));
+            within(bound, answer, &usage, || drop(turn)).await
         };
-        match answered {
+        let error = match answered {
             Some(Ok(response)) => return Ok(Answered { response, connection, usage }),
+            None => {
+                let detail = format!("{name} at {target} did not answer within {bound:?}.");
+                return Err(Failure::for_good(Reason::UpstreamTimeout, detail));
+            }
             Some(Err(Unanswered::NotSent(unsent, error))) => {
                 if !is_reused {
                     return Err(unreachable(failed(&error), *unsent));
                 }
                 message = *unsent;
+                wanted.is_fresh = true;
+                continue;
             }
             Some(Err(Unanswered::Broken(error))) if error.is_user() => {
                 let detail = "The request's body broke off.".to_owned();
                 return Err(Failure::for_good(Reason::BadRequest, detail));
             }
-            Some(Err(Unanswered::Broken(error))) => {
-                let problem = failed(&error);
-                match spare.clone() {
-                    Some(parts) if is_reused => {
-                        message = http::Request::from_parts(parts, RequestBody::Empty);
-                    }
-                    spare => {
-                        let again = spare
-                            .filter(|_| !error.is_parse())
-                            .map(|parts| Request::new(parts, Payload::Empty));
-                        // An idle connection that closes as it is used says nothing about the run, and
-                        // neither does an answer that makes no sense.
-                        let condemns_the_run = !is_reused && !error.is_parse();
-                        return Err(Failure { problem, condemns_the_run, was_sent: true, again });
-                    }
-                }
+            Some(Err(Unanswered::Broken(error))) => error,
+        };
+        drop(connection);
+        let was_refused = was_refused(&error);
+        let is_repeatable = |parts: &Parts| was_refused || parts.method.is_idempotent();
+        let again = match spare.clone().filter(is_repeatable) {
+            Some(parts) => {
+                usage.reclaim().await.map(|payload| Request::new(parts, payload, protocols))
             }
-            None => {
-                let detail = format!("{name} at {target} did not answer within {bound:?}.");
-                return Err(Failure::for_good(Reason::UpstreamTimeout, detail));
+            None => None,
+        };
+        let problem = failed(&error);
+        if was_refused {
+            return Err(Failure { problem, condemns_the_run: false, was_sent: false, again });
+        }
+        match again {
+            // It was closed while nobody used it, and the others probably were, too.
+            Some(request) if is_reused && !wanted.is_fresh => {
+                message = usage.renew(request.parts, request.payload);
+                wanted.is_fresh = true;
+            }
+            again => {
+                // An idle connection that closes as it is used says nothing about the run, and
+                // neither does an answer that makes no sense.
+                let condemns_the_run = !is_reused && !error.is_parse();
+                let again = again.filter(|_| !error.is_parse());
+                return Err(Failure { problem, condemns_the_run, was_sent: true, again });
             }
         }
-        // It was closed while nobody used it, and the others probably were, too.
-        idle_is_stale = true;
     }
-}
-
-fn unreachable(problem: Problem, message: http::Request<RequestBody>) -> Failure {
-    let again = Some(message.into());
-    Failure { problem, condemns_the_run: true, was_sent: false, again }
 }
 
 /// Why a connection gave no answer.
@@ -201,18 +218,64 @@ enum Unanswered {
 
 async fn exchange_on(
     connection: &mut Connection,
-    message: http::Request<RequestBody>,
+    mut message: http::Request<RequestBody>,
     is_reused: bool,
+    scheme: &UpstreamScheme,
 ) -> Result<Response<Incoming>, Unanswered> {
-    let sender = &mut connection.sender;
-    if is_reused && !sender.is_ready() {
-        // If it does not become ready, sending says so.
-        _ = timeout(SETTLING, sender.ready()).await;
-    }
-    sender.try_send_request(message).await.map_err(|mut failed| match failed.take_message() {
+    let answered = match &mut connection.carrier {
+        Carrier::Alone(alone) => {
+            let sender = &mut alone.sender;
+            dialect::as_http1(&mut message);
+            ask_before_body(&mut message);
+            if is_reused && !sender.is_ready() {
+                // If it does not become ready, sending says so.
+                _ = timeout(SETTLING, sender.ready()).await;
+            }
+            sender.try_send_request(message).await
+        }
+        Carrier::Shared(share) => {
+            dialect::as_http2(&mut message, scheme.of_url());
+            if let Some(open) = message.body().opener() {
+                open();
+            }
+            share.sender.try_send_request(message).await
+        }
+    };
+    answered.map_err(|mut failed| match failed.take_message() {
         Some(message) => Unanswered::NotSent(Box::new(message), failed.into_error()),
         None => Unanswered::Broken(failed.into_error()),
     })
+}
+
+/// Lets the body follow when the upstream asks for it, if the client waits for that.
+fn ask_before_body(message: &mut http::Request<RequestBody>) {
+    if !message.headers().contains_key(EXPECT) {
+        return;
+    }
+    let Some(open) = message.body().opener() else {
+        // There is none to wait for.
+        message.headers_mut().remove(EXPECT);
+        return;
+    };
+    on_informational(message, move |interim| {
+        if interim.status() == StatusCode::CONTINUE {
+            open();
+        }
+    });
+}
+
+/// Whether the upstream says that it has not looked at the request (RFC 9113 section 8.7).
+fn was_refused(error: &hyper::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        if let Some(error) = source.downcast_ref::<h2::Error>() {
+            let reason = error.reason();
+            return reason == Some(h2::Reason::REFUSED_STREAM) && error.is_remote()
+                || reason == Some(h2::Reason::NO_ERROR) && error.is_go_away() && error.is_remote();
+        }
+        cause = source.source();
+    }
+    false
 }
 
 /// Waits for the answer, at most `bound` from the moment when the request was through; calls

@@ -99,6 +99,11 @@ impl TrustedProxies {
         Self::default()
     }
 
+    /// Whether nobody is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether this very address is given, not only a network that it is in.
     pub fn names(&self, address: IpAddr) -> bool {
         let is_single = |network: &&Network| network.0.prefix_len() == network.0.max_prefix_len();

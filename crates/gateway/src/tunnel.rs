@@ -1,6 +1,6 @@
 //! Upgraded connections (WebSocket): bytes in both directions until either side ends.
 
-mod pump;
+pub(crate) mod pump;
 
 use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
@@ -33,18 +33,15 @@ pub(crate) fn start(
             let sides = timeout(HANDSHAKE, sides).await.map_err(io::Error::from)?;
             let (client, upstream) = sides.map_err(io::Error::other)?;
             drop(connection);
-            let place = &context.place;
+            let place = exchange.flight.place();
             let pump = Pump::new(TokioIo::new(client), TokioIo::new(upstream), place);
-            let Some(quiet_after) = exchange.spec().quiet_after else {
-                let (_usage, mut pump) = (usage, pump);
-                return poll_fn(|context| pump.poll(context)).await;
-            };
             let claim = Claim {
                 workload: exchange.workload(),
                 holder: &exchange.route().0.holder,
                 kind: exchange.kind,
                 run,
-                quiet_after,
+                quiet_after: exchange.spec().quiet_after,
+                stage: InFlightStage::Upgraded,
             };
             claim.hold_while_used(pump, usage, place).await
         };
@@ -59,14 +56,16 @@ pub(crate) fn start(
 }
 
 /// The use that a tunnel has of its workload, while it has any.
-struct Claim<'a> {
-    workload: &'a Workload,
-    holder: &'a Holder,
-    kind: LeaseKind,
+pub(crate) struct Claim<'a> {
+    pub(crate) workload: &'a Workload,
+    pub(crate) holder: &'a Holder,
+    pub(crate) kind: LeaseKind,
     /// The run that it is connected to.
-    run: Arc<ReadyRun>,
-    /// For how long it may be quiet and still count.
-    quiet_after: Duration,
+    pub(crate) run: Arc<ReadyRun>,
+    /// For how long it may be quiet and still count; `None`: for ever.
+    pub(crate) quiet_after: Option<Duration>,
+    /// What it is shown as while it counts.
+    pub(crate) stage: InFlightStage,
 }
 
 /// What became of a tunnel without a lease.
@@ -79,14 +78,18 @@ enum Next {
 }
 
 impl Claim<'_> {
-    /// Lets bytes pass until the end: under a lease, but for the times when none do.
-    async fn hold_while_used<C: Side, U: Side>(
+    /// Lets bytes pass until the end: under a lease (the first is `usage`'s), but for the times when
+    /// none do.
+    pub(crate) async fn hold_while_used<C: Side, U: Side>(
         &self,
         mut pump: Pump<'_, C, U>,
-        usage: Usage,
+        usage: impl Sized,
         place: &Place,
     ) -> io::Result<()> {
-        if let Some(ended) = self.until_quiet(&mut pump).await {
+        let Some(quiet_after) = self.quiet_after else {
+            return poll_fn(|context| pump.poll(context)).await;
+        };
+        if let Some(ended) = until_quiet(&mut pump, quiet_after).await {
             return ended;
         }
         drop(usage);
@@ -101,40 +104,12 @@ impl Claim<'_> {
                     return Ok(());
                 }
             };
-            place.is_at(InFlightStage::Upgraded);
-            if let Some(ended) = self.until_quiet(&mut pump).await {
+            place.is_at(self.stage);
+            if let Some(ended) = until_quiet(&mut pump, quiet_after).await {
                 return ended;
             }
             drop(lease);
         }
-    }
-
-    /// Lets bytes pass until none have for long enough (`None`), or until the end.
-    async fn until_quiet<C: Side, U: Side>(
-        &self,
-        pump: &mut Pump<'_, C, U>,
-    ) -> Option<io::Result<()>> {
-        let mut last = Instant::now();
-        let mut timer = pin!(sleep(self.quiet_after));
-        poll_fn(|context| {
-            let before = pump.moved();
-            if let Poll::Ready(ended) = pump.poll(context) {
-                return Poll::Ready(Some(ended));
-            }
-            if pump.moved() != before {
-                last = Instant::now();
-            }
-            // The timer is not set anew for each byte: it is late, and then looks how late.
-            while timer.as_mut().poll(context).is_ready() {
-                let due = last + self.quiet_after;
-                if due <= Instant::now() {
-                    return Poll::Ready(None);
-                }
-                timer.as_mut().reset(due);
-            }
-            Poll::Pending
-        })
-        .await
     }
 
     /// Waits for the next byte. It passes under a passive lease, which holds off a stop and counts for
@@ -174,8 +149,36 @@ impl Claim<'_> {
     }
 }
 
+/// Lets bytes pass until none have for this long (`None`), or until the end.
+async fn until_quiet<C: Side, U: Side>(
+    pump: &mut Pump<'_, C, U>,
+    quiet_after: Duration,
+) -> Option<io::Result<()>> {
+    let mut last = Instant::now();
+    let mut timer = pin!(sleep(quiet_after));
+    poll_fn(|context| {
+        let before = pump.moved();
+        if let Poll::Ready(ended) = pump.poll(context) {
+            return Poll::Ready(Some(ended));
+        }
+        if pump.moved() != before {
+            last = Instant::now();
+        }
+        // The timer is not set anew for each byte: it is late, and then looks how late.
+        while timer.as_mut().poll(context).is_ready() {
+            let due = last + quiet_after;
+            if due <= Instant::now() {
+                return Poll::Ready(None);
+            }
+            timer.as_mut().reset(due);
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 /// Whether a workload in this phase sleeps, or is about to, or is on its way back.
-fn has_left(phase: PhaseName) -> bool {
+pub(crate) fn has_left(phase: PhaseName) -> bool {
     !matches!(phase, PhaseName::Ready | PhaseName::Probing | PhaseName::Unread)
 }
 

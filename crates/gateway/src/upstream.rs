@@ -19,22 +19,24 @@ pub use refusal::NoUpstream;
 pub use vantage::{SharedNetwork, Standpoint, Vantage};
 
 /// What a route says about its upstream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UpstreamPolicy {
-    /// The port inside the container; `None`: the only TCP port that it exposes.
+    /// The port inside the container; `None`: the only one of its kind that it exposes.
     pub port: Option<u16>,
     /// A host name or IP address to dial instead of the container's own. A name is resolved at each
     /// wake.
     pub address: Option<String>,
     /// The network on which the container is dialled, where it can be reached on several.
     pub network: Option<String>,
+    /// What the port is one of; TCP unless said.
+    pub transport: Transport,
 }
 
 impl UpstreamPolicy {
     /// The container's own address and its only port.
     pub fn new() -> Self {
-        Self::default()
+        Self { port: None, address: None, network: None, transport: Transport::Tcp }
     }
 
     /// With this port of the container.
@@ -56,6 +58,12 @@ impl UpstreamPolicy {
     pub fn on_network(mut self, network: impl Into<String>) -> Self {
         self.network = Some(network.into());
         self
+    }
+}
+
+impl Default for UpstreamPolicy {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -87,6 +95,11 @@ impl Chooser {
         choose(details, &reach, &capabilities, &self.standpoint.vantage(), &self.policy)
     }
 
+    /// The host name that is dialled instead of the container's own address, if there is one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.policy.address.as_deref().filter(|address| address.parse::<IpAddr>().is_err())
+    }
+
     /// Whether it is dialled at an address of its own on a network where any machine may have that
     /// address next.
     pub(crate) fn is_at_passing_address(&self) -> bool {
@@ -105,6 +118,9 @@ pub struct Upstream {
     /// Whether the container may have another address later in the same run: one that is not fixed
     /// by its definition (DHCP, IPv6's own), and may come after others.
     pub may_change: bool,
+    /// Whether somebody may accept connections there before the application does: an engine does, at
+    /// a published port, and what is at an address of the route's own is not known.
+    pub accepts_early: bool,
 }
 
 /// What is dialled.
@@ -150,13 +166,14 @@ pub fn choose(
 ) -> Result<Upstream, NoUpstream> {
     let port = port(details, policy)?;
     if let Some(address) = &policy.address {
-        return Ok(chosen(named(address, port), "the route's own address".to_owned()));
+        let upstream = chosen(named(address, port), "the route's own address".to_owned());
+        return Ok(Upstream { accepts_early: true, ..upstream });
     }
     if *reach == Reach::Loopback {
         let target = Target::Socket(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
         return Ok(chosen(target, "a process of this machine".to_owned()));
     }
-    let subject = Subject::of(details, port, policy.network.as_deref())?;
+    let subject = Subject::of(details, port, policy)?;
     match (vantage, reach) {
         (_, Reach::Routed) => routed::choose(&subject, &capabilities.dynamic_addresses),
         (Vantage::Inside(shared), _) => inside::choose(&subject, reach, shared),
@@ -170,6 +187,7 @@ pub fn choose(
 /// lives in.
 struct Subject<'a> {
     port: u16,
+    transport: Transport,
     mode: &'a NetworkMode,
     networks: Vec<&'a Network>,
     published: &'a [PublishedPort],
@@ -182,7 +200,8 @@ struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    fn of(details: &'a Details, port: u16, named: Option<&'a str>) -> Result<Self, NoUpstream> {
+    fn of(details: &'a Details, port: u16, policy: &'a UpstreamPolicy) -> Result<Self, NoUpstream> {
+        let named = policy.network.as_deref();
         let (mode, networks, published, whose) = match (&details.network_mode, &details.holder) {
             (NetworkMode::Container(other), None) => {
                 return Err(NoUpstream::OthersNetwork(other.clone()));
@@ -211,7 +230,8 @@ impl<'a> Subject<'a> {
             }
         };
         let is_alive = details.observation.status.is_alive();
-        Ok(Self { port, mode, networks, published, named, is_alive, whose })
+        let transport = policy.transport;
+        Ok(Self { port, transport, mode, networks, published, named, is_alive, whose })
     }
 
     /// Its address on the first of these networks on which it has one. `kind`: what they are, for
@@ -228,17 +248,18 @@ impl<'a> Subject<'a> {
                 target: None,
                 why: format!("{whose} on the {kind} `{}`, once it runs", first.name),
                 may_change: false,
+                accepts_early: false,
             }),
             _ => None,
         }
     }
 
-    /// How its TCP port is published. IPv4 first: engines publish on both families, and on IPv6 not
+    /// How its port is published. IPv4 first: engines publish on both families, and on IPv6 not
     /// always in working order.
     fn bindings(&self) -> Vec<&'a PublishedPort> {
         let is_meant = |published: &&PublishedPort| {
             published.container.number == self.port
-                && published.container.transport == Transport::Tcp
+                && published.container.transport == self.transport
         };
         let mut bindings: Vec<_> = self.published.iter().filter(is_meant).collect();
         bindings.sort_by_key(|binding| binding.host_address.is_ipv6());
@@ -248,12 +269,13 @@ impl<'a> Subject<'a> {
     /// The published port where `target` says that it is dialled.
     fn published(&self, binding: &PublishedPort, target: impl FnOnce(u16) -> Target) -> Upstream {
         let why = format!("its published port {}", self.port);
-        match binding.host_port {
-            Some(host_port) => chosen(target(host_port), why),
-            None => {
-                Upstream { target: None, why: format!("{why}, once it runs"), may_change: false }
-            }
-        }
+        let upstream = if let Some(host_port) = binding.host_port {
+            chosen(target(host_port), why)
+        } else {
+            let why = format!("{why}, once it runs");
+            Upstream { target: None, why, may_change: false, accepts_early: true }
+        };
+        Upstream { accepts_early: true, ..upstream }
     }
 }
 
@@ -272,7 +294,7 @@ fn from_the_host(subject: &Subject<'_>, reach: &Reach) -> Result<Upstream, NoUps
 }
 
 fn chosen(target: Target, why: String) -> Upstream {
-    Upstream { target: Some(target), why, may_change: false }
+    Upstream { target: Some(target), why, may_change: false, accepts_early: false }
 }
 
 fn named(host: &str, port: u16) -> Target {
@@ -293,7 +315,7 @@ fn port(details: &Details, policy: &UpstreamPolicy) -> Result<u16, NoUpstream> {
         .iter()
         .copied()
         .chain(published)
-        .filter(|port| port.transport == Transport::Tcp)
+        .filter(|port| port.transport == policy.transport)
         .map(|port| port.number)
         .collect();
     ports.sort_unstable();

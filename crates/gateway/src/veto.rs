@@ -1,12 +1,16 @@
 //! Asking an application whether it may sleep.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use drowse_provider::Details;
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio::time::timeout;
 
-use crate::{Chooser, dial, question};
+use crate::{
+    Chooser, UpstreamScheme,
+    dial::{self, Dialer, Protocols},
+    question,
+};
 
 /// Marks the question. Taken off what clients send.
 pub(crate) const VETO: HeaderName = HeaderName::from_static("drowse-veto");
@@ -24,6 +28,7 @@ pub struct HttpVeto {
     chooser: Chooser,
     host: Option<HeaderValue>,
     path: String,
+    dialer: Arc<Dialer>,
 }
 
 /// What an application answered.
@@ -47,13 +52,28 @@ impl HttpVeto {
     /// Asks for this path, which begins with `/` and may have a query, at the upstream that `chooser`
     /// chooses, which is also the `Host`.
     pub fn new(chooser: Chooser, path: impl Into<String>) -> Self {
-        Self { chooser, host: None, path: path.into() }
+        let dialer = Dialer::new(&UpstreamScheme::default(), &chooser, None).into();
+        Self { chooser, host: None, path: path.into(), dialer }
     }
 
     /// With this `Host`. What is no header value is left out.
     #[must_use]
     pub fn with_host(mut self, host: &str) -> Self {
         self.host = HeaderValue::from_str(host).ok();
+        self.dialer = self.dialer_for(&self.dialer.scheme);
+        self
+    }
+
+    /// A certificate is for the host, unless more is said.
+    fn dialer_for(&self, scheme: &UpstreamScheme) -> Arc<Dialer> {
+        let host = self.host.as_ref().and_then(|host| host.to_str().ok());
+        Dialer::new(scheme, &self.chooser, host).into()
+    }
+
+    /// Asked so, instead of by HTTP/1.1 in clear.
+    #[must_use]
+    pub fn with_scheme(mut self, scheme: &UpstreamScheme) -> Self {
+        self.dialer = self.dialer_for(scheme);
         self
     }
 
@@ -73,9 +93,9 @@ impl HttpVeto {
         let request = question::ask_for(&self.path, self.host.as_ref(), &target, VETO)?;
         let asked = async {
             let addresses = dial::resolve(&target).await.map_err(|error| error.to_string())?;
-            let stream = dial::connect(&addresses, ANSWER_TIMEOUT).await;
-            let stream = stream.map_err(|error| error.to_string())?;
-            let answer = question::send(stream, request, MAX_BODY).await;
+            let dialled = self.dialer.dial(&addresses, Protocols::Any, ANSWER_TIMEOUT).await;
+            let dialled = dialled.map_err(|error| error.to_string())?;
+            let answer = question::send(dialled, request, &self.dialer.scheme, MAX_BODY).await;
             answer.map_err(|error| question::last(&error))
         };
         match timeout(ANSWER_TIMEOUT, asked).await {

@@ -11,11 +11,23 @@
 mod application;
 #[path = "gateway/client.rs"]
 mod client;
+#[path = "gateway/ports.rs"]
+mod ports;
 #[path = "gateway/site.rs"]
 mod site;
 
+#[path = "gateway/access.rs"]
+mod access;
+#[path = "gateway/events.rs"]
+mod events;
+#[path = "gateway/framing.rs"]
+mod framing;
 #[path = "gateway/holding.rs"]
 mod holding;
+#[path = "gateway/http2.rs"]
+mod http2;
+#[path = "gateway/in_chromium.rs"]
+mod in_chromium;
 #[path = "gateway/in_flight.rs"]
 mod in_flight;
 #[path = "gateway/leases.rs"]
@@ -26,15 +38,25 @@ mod messages;
 mod page;
 #[path = "gateway/passive.rs"]
 mod passive;
+#[path = "gateway/protocols.rs"]
+mod protocols;
 #[path = "gateway/proxies.rs"]
 mod proxies;
 #[path = "gateway/quiet.rs"]
 mod quiet;
+#[path = "gateway/rewriting.rs"]
+mod rewriting;
 #[path = "gateway/routed.rs"]
 mod routed;
 #[path = "gateway/routing.rs"]
 mod routing;
 #[path = "gateway/shutdown.rs"]
 mod shutdown;
+#[path = "gateway/tcp.rs"]
+mod tcp;
+#[path = "gateway/tls.rs"]
+mod tls;
+#[path = "gateway/udp.rs"]
+mod udp;
 #[path = "gateway/upstreams.rs"]
 mod upstreams;

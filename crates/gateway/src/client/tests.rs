@@ -13,7 +13,7 @@ fn told(headers: &[(&'static str, &[u8])]) -> Client {
         map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap());
     }
     let networks = ["10.0.0.0/8", "fd00::1"].map(|network| network.parse::<Network>().unwrap());
-    Client::told_by(PEER, &map, &networks.into_iter().collect())
+    Client::told_by(PEER, Scheme::Http, &map, &networks.into_iter().collect())
 }
 
 fn address_of(header: &'static str, value: &str) -> String {
@@ -116,10 +116,13 @@ fn the_scheme_is_what_the_proxy_says_if_it_is_one() {
 
 #[test]
 fn nobody_but_a_trusted_proxy_is_believed() {
-    let client = Client::of_connection("::ffff:203.0.113.7".parse().unwrap());
+    let client = Client::of_connection("::ffff:203.0.113.7".parse().unwrap(), Scheme::Http);
     assert_eq!(client.address.to_string(), "203.0.113.7");
     assert_eq!((client.scheme, client.word), (Scheme::Http, Word::Connection));
-    assert_eq!(told(&[]), Client { word: Word::Silence, ..Client::of_connection(PEER) });
+    assert_eq!(
+        told(&[]),
+        Client { word: Word::Silence, ..Client::of_connection(PEER, Scheme::Http) }
+    );
 }
 
 /// Whether a text names an address somewhere.

@@ -11,9 +11,9 @@ use std::{
 use slab::Slab;
 
 use super::InFlight;
-use crate::{Route, RouteTable, gateway::Context, route};
+use crate::{Route, RouteTable, connection::Context, route};
 
-/// Names a route for a connection's place: never used again for another.
+/// Names a route for a place: never used again for another.
 pub(crate) struct RouteNumber(u64);
 
 impl RouteNumber {
@@ -53,15 +53,17 @@ impl Connections {
         // Not while they are locked: the last handle of one, dropped here, removes it.
         let open: Vec<Arc<Context>> =
             self.all().iter().filter_map(|(_, it)| it.upgrade()).collect();
-        open.iter()
-            .filter_map(|context| {
-                let seen = context.place.look()?;
+        let mut in_flight = Vec::new();
+        for context in open {
+            let peer = context.peer.ip();
+            let streams = context.streams.iter().flat_map(|streams| streams.look());
+            in_flight.extend(context.place.look().into_iter().chain(streams).filter_map(|seen| {
                 let route = routes.get(&seen.route)?.clone();
-                let peer = context.peer.ip();
                 let (client, age, bytes, stage) = (seen.client, seen.age, seen.bytes, seen.stage);
-                Some(InFlight { route, peer, client, age, bytes, stage })
-            })
-            .collect()
+                Some(InFlight { route, peer, client, age, bytes, stage, dropped: 0 })
+            }));
+        }
+        in_flight
     }
 
     fn all(&self) -> MutexGuard<'_, Slab<Weak<Context>>> {

@@ -1,4 +1,4 @@
-//! What is known of the request on one connection.
+//! What is known of one request: of a connection's present one, or of a stream's only one.
 
 use std::{
     net::{IpAddr, Ipv6Addr},
@@ -16,7 +16,7 @@ const WRITING: u64 = 0b01;
 const UNDER_WAY: u64 = 0b10;
 const ONE: u64 = 0b100;
 
-/// The request on one connection: written by the connection's task, and read by anybody.
+/// The request on one connection, or one stream: written by its task, and read by anybody.
 ///
 /// The word holds the request's number, and whether the fields are its: whoever reads the same word
 /// before and after the fields has read those of one request. Nothing here allocates or waits.
@@ -56,7 +56,7 @@ impl Place {
     }
 
     /// A request begins; its number. Only one caller at a time may do this: the connection's task.
-    pub(super) fn begin(&self, route: u64, client: IpAddr) -> u64 {
+    pub(crate) fn begin(&self, route: u64, client: IpAddr) -> u64 {
         let number = (self.word.load(Ordering::Relaxed) & !STATE).wrapping_add(ONE);
         self.word.store(number | WRITING, Ordering::Relaxed);
         // Whoever sees one of the fields below also sees the word above.
@@ -82,7 +82,7 @@ impl Place {
     }
 
     /// The request of this number is over, unless another has begun since.
-    pub(super) fn end(&self, number: u64) {
+    pub(crate) fn end(&self, number: u64) {
         // An error says that another has.
         _ = self.word.compare_exchange(
             number | UNDER_WAY,
@@ -93,7 +93,7 @@ impl Place {
     }
 
     /// The request that is under way, if one is, and if it does not change at this very moment.
-    pub(super) fn look(&self) -> Option<Seen> {
+    pub(crate) fn look(&self) -> Option<Seen> {
         let before = self.word.load(Ordering::Acquire);
         if before & STATE != UNDER_WAY {
             return None;

@@ -23,18 +23,20 @@ const CHUNK: usize = 16 * 1024;
 const LINGER: Duration = Duration::from_secs(10);
 
 /// One end of a tunnel.
-pub(super) trait Side: AsyncRead + AsyncWrite + Unpin {}
+pub(crate) trait Side: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Side for T {}
 
 /// Two sides, and what is between them.
-pub(super) struct Pump<'a, C, U> {
+pub(crate) struct Pump<'a, C, U> {
     client: C,
     upstream: U,
     up: Way,
     down: Way,
     /// Which way is looked at first: each in turn, so that a torrent in one does not drown the other.
     is_up_first: bool,
+    /// How long the other way may go on when one has ended; `None`: for ever.
+    patience: Option<Duration>,
     /// Runs when one way has ended.
     linger: Option<Pin<Box<Sleep>>>,
     moved: u64,
@@ -57,27 +59,37 @@ struct Way {
 
 impl<'a, C: Side, U: Side> Pump<'a, C, U> {
     /// Bytes are counted at `place`.
-    pub(super) fn new(client: C, upstream: U, place: &'a Place) -> Self {
+    pub(crate) fn new(client: C, upstream: U, place: &'a Place) -> Self {
         Self {
             client,
             upstream,
             up: Way::default(),
             down: Way::default(),
             is_up_first: true,
+            patience: Some(LINGER),
             linger: None,
             moved: 0,
             place,
         }
     }
 
+    /// For sides either of which may end long before the other, and which somebody else watches for
+    /// their being gone. `early`: what was read of the client before, and whether that was all.
+    pub(crate) fn half_closing(mut self, early: Vec<u8>, has_ended: bool) -> Self {
+        self.patience = None;
+        self.up.stuck = early;
+        self.up.has_ended = has_ended;
+        self
+    }
+
     /// How many bytes were read or written so far.
-    pub(super) fn moved(&self) -> u64 {
+    pub(crate) fn moved(&self) -> u64 {
         self.moved
     }
 
     /// Passes on what there is. Ready when both ways have ended, when one has and the other goes on for
     /// too long, or at an error.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_up_first = !self.is_up_first;
         for is_up in [self.is_up_first, !self.is_up_first] {
             let Self { client, upstream, up, down, moved, place, .. } = self;
@@ -93,8 +105,10 @@ impl<'a, C: Side, U: Side> Pump<'a, C, U> {
         if self.up.is_over && self.down.is_over {
             return Poll::Ready(Ok(()));
         }
-        if self.up.is_over || self.down.is_over {
-            let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if let Some(patience) = self.patience
+            && (self.up.is_over || self.down.is_over)
+        {
+            let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(patience)));
             ready!(linger.as_mut().poll(context));
             return Poll::Ready(Ok(()));
         }

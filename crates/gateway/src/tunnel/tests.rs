@@ -46,8 +46,14 @@ impl Scene {
             let workload = workload.clone();
             async move {
                 let place = Place::new();
-                let claim =
-                    Claim { workload: &workload, holder: &holder, kind, run, quiet_after: QUIET };
+                let claim = Claim {
+                    workload: &workload,
+                    holder: &holder,
+                    kind,
+                    run,
+                    quiet_after: Some(QUIET),
+                    stage: InFlightStage::Upgraded,
+                };
                 let pump = Pump::new(client_side, upstream_side, &place);
                 claim.hold_while_used(pump, Usage::Alone { _lease: lease }, &place).await
             }

@@ -23,6 +23,7 @@ pub(super) fn choose(
             target: Some(Target::Socket(SocketAddr::new(address, *port))),
             why: format!("{whose} on `{name}`"),
             may_change: !network.fixed.contains(&address),
+            accepts_early: false,
         });
     }
     let fixed = network.fixed.iter().find(|address| is_usable(**address));
@@ -40,7 +41,7 @@ pub(super) fn choose(
              `address` an address"
         ),
     };
-    Ok(Upstream { target: None, why, may_change: true })
+    Ok(Upstream { target: None, why, may_change: true, accepts_early: false })
 }
 
 fn address(network: &Network) -> Option<IpAddr> {

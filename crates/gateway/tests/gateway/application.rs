@@ -15,17 +15,34 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     body::{Frame, Incoming},
-    server::conn::http1,
+    server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{handshake::derive_accept_key, protocol::Role},
 };
 
 type Body = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// What it speaks.
+#[derive(Clone, Default)]
+pub(crate) enum Speaks {
+    #[default]
+    Http1,
+    /// HTTP/2 in clear, with so many requests at a time on a connection.
+    Http2 { max_streams: u32 },
+    /// What is agreed upon.
+    Tls(TlsAcceptor),
+}
 
 /// Frees its port when dropped.
 pub(crate) struct Application {
@@ -63,6 +80,10 @@ impl Application {
     }
 
     pub(crate) fn start_at(address: SocketAddr) -> Self {
+        Self::start_speaking(address, Speaks::Http1)
+    }
+
+    pub(crate) fn start_speaking(address: SocketAddr, speaks: Speaks) -> Self {
         let socket = match address {
             SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4().unwrap(),
             SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6().unwrap(),
@@ -82,7 +103,7 @@ impl Application {
             events: watch::Sender::default(),
             received: watch::Sender::new(0),
         });
-        let server = tokio::spawn(serve(listener, Arc::clone(&state)));
+        let server = tokio::spawn(serve(listener, Arc::clone(&state), speaks));
         Self { address, state, server }
     }
 
@@ -105,27 +126,54 @@ impl Application {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>) {
+async fn serve(listener: TcpListener, state: Arc<State>, speaks: Speaks) {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
         state.connections.fetch_add(1, Ordering::SeqCst);
         state.open.send_modify(|open| *open += 1);
-        let state = Arc::clone(&state);
+        let (state, speaks) = (Arc::clone(&state), speaks.clone());
         connections.spawn(async move {
-            let of_service = Arc::clone(&state);
-            let served = AtomicUsize::new(0);
-            let service = service_fn(move |request| {
-                let is_reused = served.fetch_add(1, Ordering::SeqCst) > 0;
-                answer(request, Arc::clone(&of_service), is_reused)
-            });
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-            _ = connection.with_upgrades().await;
+            match speaks {
+                Speaks::Http1 => serve_http1(stream, &state).await,
+                Speaks::Http2 { max_streams } => serve_http2(stream, &state, max_streams).await,
+                Speaks::Tls(acceptor) => {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        match stream.get_ref().1.alpn_protocol() {
+                            Some(b"h2") => serve_http2(stream, &state, 100).await,
+                            _ => serve_http1(stream, &state).await,
+                        }
+                    }
+                }
+            }
             state.open.send_modify(|open| *open -= 1);
         });
         while connections.try_join_next().is_some() {}
     }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
+
+async fn serve_http1(stream: impl Stream, state: &Arc<State>) {
+    let of_service = Arc::clone(state);
+    let served = AtomicUsize::new(0);
+    let service = service_fn(move |request| {
+        let is_reused = served.fetch_add(1, Ordering::SeqCst) > 0;
+        answer(request, Arc::clone(&of_service), is_reused)
+    });
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    _ = connection.with_upgrades().await;
+}
+
+async fn serve_http2(stream: impl Stream, state: &Arc<State>, max_streams: u32) {
+    let of_service = Arc::clone(state);
+    let service = service_fn(move |request| answer(request, Arc::clone(&of_service), false));
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.max_concurrent_streams(max_streams);
+    _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn full(text: impl Into<Bytes>) -> Body {

@@ -3,19 +3,21 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use drowse_gateway::{
-    Chooser, Drained, Gateway, GatewayOptions, HttpReadiness, Network, Route, RouteSpec,
-    RouteTable, UpstreamPolicy, Vantage,
+    Chooser, Drained, Gateway, GatewayOptions, HttpReadiness, ListenerOptions, Network, Route,
+    RouteSpec, RouteTable, UpstreamPolicy, UpstreamScheme, Vantage,
 };
 use drowse_provider::{
     Action, Capabilities, Deadline, Engine, Port, Reach, Reference,
     testing::{ScriptedContainer, ScriptedEngine},
 };
-use drowse_watcher::{PhaseName, Policy, Workload, WorkloadSpec};
+use drowse_watcher::{
+    Condition, Memory, Need, Needs, PhaseName, Policy, ReadyWhenHealthy, Workload, WorkloadSpec,
+};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    application::Application,
+    application::{Application, Speaks},
     client::{self, Answer, PATIENCE, soon},
 };
 
@@ -32,6 +34,7 @@ pub(crate) struct Site {
 
 /// What differs from a plain site.
 pub(crate) struct Plan {
+    pub(crate) name: &'static str,
     pub(crate) options: GatewayOptions,
     pub(crate) policy: Policy,
     /// From where its engine's containers can be dialled.
@@ -39,16 +42,30 @@ pub(crate) struct Plan {
     /// Whether there is a container.
     pub(crate) is_there: bool,
     pub(crate) route: Box<dyn Fn(&mut RouteSpec)>,
+    pub(crate) listener: ListenerOptions,
+    /// What its application speaks, and how it is spoken to.
+    pub(crate) speaks: Speaks,
+    pub(crate) scheme: UpstreamScheme,
+    /// How long its last wakes took.
+    pub(crate) wakes: Vec<Duration>,
+    /// What it needs, by name: ready when its health check is said to pass.
+    pub(crate) needs: Option<&'static str>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
         Self {
+            name: "app",
             options: GatewayOptions::new(),
             policy: Policy::new(Duration::from_hours(1)),
             reach: Reach::Loopback,
             is_there: true,
             route: Box::new(|_| {}),
+            listener: ListenerOptions::default(),
+            speaks: Speaks::Http1,
+            scheme: UpstreamScheme::Http,
+            wakes: Vec::new(),
+            needs: None,
         }
     }
 }
@@ -88,7 +105,8 @@ impl Site {
     }
 
     pub(crate) async fn new(plan: Plan) -> Self {
-        let application = Application::start();
+        let anywhere = "127.0.0.1:0".parse().unwrap();
+        let application = Application::start_speaking(anywhere, plan.speaks);
         let engine = ScriptedEngine::with("home", Capabilities::all(), plan.reach);
         let container = engine.add("app");
         let port = application.address.port();
@@ -99,15 +117,23 @@ impl Site {
 
         let engine_of_route: Arc<dyn Engine> = Arc::new(engine.clone());
         let chooser = Chooser::new(engine_of_route, Vantage::Host, UpstreamPolicy::new());
-        let readiness = HttpReadiness::new(chooser.clone()).with_host("app.test");
+        let readiness =
+            HttpReadiness::new(chooser.clone()).with_host("app.test").with_scheme(&plan.scheme);
         let provider = engine.provider(&Reference::Name("app".into())).unwrap();
-        let workload =
-            Workload::spawn(WorkloadSpec::new("app", provider, Arc::new(readiness), plan.policy));
+        let mut memory = Memory::default();
+        memory.wakes = plan.wakes;
+        let mut spec = WorkloadSpec::new(plan.name, provider, Arc::new(readiness), plan.policy)
+            .with_memory(memory);
+        if let Some(name) = plan.needs {
+            spec = spec.with_needs(Needs::Of(vec![needed(&engine, name)]));
+        }
+        let workload = Workload::spawn(spec);
         let read = |snapshot: &drowse_watcher::Snapshot| snapshot.phase != PhaseName::Unread;
         soon(workload.watch().wait_for(read)).await.unwrap();
 
         let hosts = ["app.test".parse().unwrap(), "*.below.test".parse().unwrap()];
         let mut spec = RouteSpec::new("app", hosts, workload.clone(), chooser);
+        spec.scheme = plan.scheme;
         (plan.route)(&mut spec);
         let gateway = Gateway::new(plan.options);
         gateway.replace_routes(RouteTable::build([Route::new(spec)]).unwrap());
@@ -118,7 +144,7 @@ impl Site {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn({
             let (gateway, shutdown) = (gateway.clone(), shutdown.clone());
-            async move { gateway.serve(listener, shutdown).await }
+            async move { gateway.serve_as(listener, plan.listener, shutdown).await }
         });
         Self { engine, container, application, workload, gateway, address, shutdown, serving }
     }
@@ -161,4 +187,13 @@ impl Site {
     pub(crate) fn starts(&self) -> usize {
         self.container.calls(Action::Start)
     }
+}
+
+/// It starts, and counts as ready when its health check is said to pass.
+fn needed(engine: &ScriptedEngine, name: &str) -> Need {
+    engine.add(name);
+    let provider = engine.provider(&Reference::Name(name.into())).unwrap();
+    let policy = Policy::new(Duration::from_hours(1));
+    let spec = WorkloadSpec::new(name, provider, Arc::new(ReadyWhenHealthy), policy);
+    Need::new(name, Some(Workload::spawn(spec)), Condition::Ready)
 }

@@ -205,6 +205,26 @@ async fn a_routes_own_address_may_be_a_name() {
     assert_eq!(site.get("/").await.body, "hello");
 }
 
+/// Its resolver is this machine's: the application did nothing wrong.
+#[tokio::test]
+async fn a_name_that_is_not_resolved_is_no_fault_of_the_application() {
+    let site = Site::with_route(|route| {
+        let engine = Arc::new(ScriptedEngine::new("elsewhere"));
+        let policy = UpstreamPolicy::new().with_address("nobody.invalid");
+        route.upstream = Chooser::new(engine, Vantage::Host, policy);
+    })
+    .await;
+    site.wake().await;
+    let mut news = site.workload.watch();
+    news.mark_unchanged();
+    let answer = site.get("/").await;
+    answer.is_problem(503, "unresolved");
+    assert_eq!(answer.header("retry-after"), "5");
+    assert!(!answer.body.contains("nobody.invalid"), "{answer:?}");
+    assert_eq!(news.borrow().phase, PhaseName::Ready);
+    assert_eq!(news.borrow().last_error, None);
+}
+
 /// What listens on the route's port is not what is probed: the workload is ready, and the route's
 /// requests are refused.
 #[tokio::test]

@@ -1,0 +1,112 @@
+//! What a connection may begin with before its first request: the word of a proxy, and TLS.
+
+use std::{error::Error as StdError, io};
+
+use drowse_provider::Deadline;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
+use tokio_rustls::server::TlsStream;
+
+use super::{Arrival, Context, Protocol, begin, serve_http};
+use crate::{
+    proxy_protocol::{self, HeaderError},
+    tls::{Secured, Tls},
+};
+
+/// The first byte of a TLS handshake (RFC 8446 section 5.1).
+const HANDSHAKE: u8 = 0x16;
+
+/// For a client that speaks HTTP in clear where TLS is spoken.
+const NOT_IN_CLEAR: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
+content-type: text/plain\r\ncontent-length: 57\r\n\r\n\
+This port speaks TLS: write https:// instead of http://\r\n";
+
+/// Reads the header of the PROXY protocol; `false` if the connection is of no use.
+pub(super) async fn read_addresses(stream: &mut TcpStream, arrival: &mut Arrival) -> bool {
+    let options = arrival.gateway.options();
+    let deadline = Deadline::after(options.handshake_timeout);
+    let trusted = &options.trusted_proxies;
+    let reading = proxy_protocol::accept(stream, arrival.peer.ip(), trusted, deadline);
+    let read = tokio::select! {
+        read = reading => read,
+        () = arrival.phases.shutdown.cancelled() => return false,
+        () = arrival.phases.cut.cancelled() => return false,
+    };
+    match read {
+        Ok(Some(addresses)) => {
+            arrival.peer = addresses.source;
+            arrival.local = Some(addresses.destination);
+            true
+        }
+        // The proxy speaks for itself.
+        Ok(None) => true,
+        Err(error @ HeaderError::NotTrusted { .. }) => {
+            if arrival.gateway.may_complain_of_strangers() {
+                tracing::warn!("{error}");
+            }
+            false
+        }
+        Err(error) => {
+            let (peer, error) = (arrival.peer, &error as &dyn StdError);
+            tracing::debug!(%peer, error, "a connection ended before its first request");
+            false
+        }
+    }
+}
+
+/// Serves HTTP within TLS until the end.
+pub(super) async fn serve(mut stream: TcpStream, arrival: Arrival, tls: Tls) {
+    // A client that says nothing yet takes no place from those who do.
+    let mut first = [0];
+    let begun = begin(&arrival, stream.peek(&mut first)).await;
+    let Some(Ok(1)) = begun else {
+        tracing::debug!(peer = %arrival.peer, "a connection ended without a handshake");
+        return;
+    };
+    if first != [HANDSHAKE] {
+        tracing::debug!(peer = %arrival.peer, "a client speaks no TLS");
+        refuse_clear(&mut stream, &arrival).await;
+        return;
+    }
+    let bound = arrival.gateway.options().handshake_timeout;
+    let handshake = async {
+        let hello = Tls::hello(stream).await?;
+        // Who has not said what he wants keeps nobody else waiting. The semaphore is never closed.
+        let _place = arrival.gateway.handshakes.acquire().await;
+        tls.accept(hello).await
+    };
+    let shaken = tokio::select! {
+        shaken = timeout(bound, handshake) => {
+            shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        }
+        () = arrival.phases.shutdown.cancelled() => return,
+        () = arrival.phases.cut.cancelled() => return,
+    };
+    match shaken {
+        Ok((stream, secured)) => serve_secured(stream, secured, arrival).await,
+        Err(error) => {
+            let (peer, error) = (arrival.peer, &error as &dyn StdError);
+            tracing::debug!(%peer, error, "a TLS handshake failed");
+        }
+    }
+}
+
+async fn serve_secured(stream: TlsStream<TcpStream>, secured: Secured, arrival: Arrival) {
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    serve_http(stream, Context::open(arrival, Some(secured), protocol)).await;
+}
+
+/// Tells a client in clear what is spoken here.
+async fn refuse_clear(stream: &mut TcpStream, arrival: &Arrival) {
+    // It is read, so that the answer is not followed by a reset that overtakes it.
+    let mut rest = [0; 1024];
+    _ = stream.try_read(&mut rest);
+    let answering = async {
+        stream.write_all(NOT_IN_CLEAR).await?;
+        stream.shutdown().await
+    };
+    // Whether it comes to hear of it is its own affair.
+    _ = timeout(arrival.gateway.options().handshake_timeout, answering).await;
+}

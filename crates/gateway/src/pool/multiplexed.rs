@@ -1,0 +1,129 @@
+//! A connection that carries many requests at once: HTTP/2.
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::{sleep, timeout};
+
+use super::Place;
+use crate::{body::RequestBody, dial::Stream};
+
+/// How many requests are on one connection at most, however many the upstream allows.
+const MAX_STREAMS: usize = 100;
+
+/// How much of one answer may wait for its client. The connection's own window has room for as much
+/// of each: a client that does not read stalls nobody else.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 100;
+
+/// The largest head of an answer.
+const MAX_HEAD: u32 = 64 * 1024;
+
+/// What the upstream's limit is said to be before it was heard.
+const UNHEARD: usize = usize::MAX - 1;
+
+/// How long an upstream may take to greet.
+const GREETING: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether it has.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// A connection with room for several requests.
+pub(super) struct Multiplexed {
+    sender: SendRequest<RequestBody>,
+    streams: AtomicUsize,
+    max: Arc<AtomicUsize>,
+    /// Whether nothing was on it when it was last looked at.
+    was_quiet: AtomicBool,
+}
+
+/// One request's share of a connection, until the exchange is through.
+pub(crate) struct Share {
+    pub(crate) sender: SendRequest<RequestBody>,
+    of: Arc<Multiplexed>,
+}
+
+impl Multiplexed {
+    /// Greets the upstream and waits for its greeting: how many requests it takes is known before the
+    /// first is sent, and that it speaks HTTP/2 at all.
+    pub(super) async fn greet(stream: Stream, place: Place) -> io::Result<Arc<Self>> {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_max_send_streams(UNHEARD)
+            .max_header_list_size(MAX_HEAD);
+        let (sender, mut connection) =
+            builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        // Nobody is told when the greeting comes.
+        let greeted = async {
+            while connection.current_max_send_streams() == UNHEARD {
+                tokio::select! {
+                    _ = &mut connection => return false,
+                    () = sleep(LOOK_AGAIN) => {}
+                }
+            }
+            true
+        };
+        if timeout(GREETING, greeted).await != Ok(true) {
+            return Err(io::Error::other(
+                "it does not speak HTTP/2 there: set `scheme: http`, or the port of its HTTP/2",
+            ));
+        }
+        let max = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
+        let told = Arc::clone(&max);
+        // It ends with the last of its senders and streams, or with the connection.
+        tokio::spawn(async move {
+            let _place = place;
+            let mut connection = pin!(connection);
+            let ended = poll_fn(|context| {
+                let polled = connection.as_mut().poll(context);
+                told.store(connection.current_max_send_streams(), Ordering::Relaxed);
+                polled
+            });
+            if let Err(error) = ended.await {
+                let error = &error as &dyn std::error::Error;
+                tracing::debug!(error, "an upstream connection ended");
+            }
+        });
+        let (streams, was_quiet) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Ok(Arc::new(Self { sender, streams, max, was_quiet }))
+    }
+
+    /// A share, if there is room for one more request.
+    pub(super) fn share(self: &Arc<Self>) -> Option<Share> {
+        let max = self.max.load(Ordering::Relaxed).min(MAX_STREAMS);
+        let one_more = |streams| (streams < max).then_some(streams + 1);
+        let taken = self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        taken.is_ok().then(|| Share { sender: self.sender.clone(), of: Arc::clone(self) })
+    }
+
+    /// Whether it takes no further request: it was closed, or is about to be.
+    pub(super) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Whether nothing was on it, now and when this was last asked.
+    pub(super) fn is_long_quiet(&self) -> bool {
+        let is_quiet = self.streams.load(Ordering::Relaxed) == 0;
+        self.was_quiet.swap(is_quiet, Ordering::Relaxed) && is_quiet
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.of.streams.fetch_sub(1, Ordering::Relaxed);
+        self.of.was_quiet.store(false, Ordering::Relaxed);
+    }
+}

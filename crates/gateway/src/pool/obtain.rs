@@ -1,0 +1,63 @@
+//! From a request that needs a connection to one that it may use.
+
+use std::{io, sync::Arc, time::Duration};
+
+use drowse_watcher::ReadyRun;
+use tokio::{sync::SemaphorePermit, time::timeout};
+
+use super::{Connection, Free, Pool, Pools, Wanted};
+use crate::upstream::Target;
+
+/// A connection for a request.
+pub(crate) struct Obtained<'a> {
+    pub(crate) connection: Connection,
+    /// Whether it was there before: it may have been closed a moment ago.
+    pub(crate) is_reused: bool,
+    /// The turn to open it, where others wait for theirs.
+    pub(crate) turn: Option<SemaphorePermit<'a>>,
+}
+
+/// Why there is no connection.
+pub(crate) enum NotObtained {
+    /// Too many others want one, for too long.
+    Crowded,
+    /// The run ended, or came into doubt, before it was dialled.
+    Over,
+    /// It could not be made.
+    Failed(io::Error),
+}
+
+impl Pools {
+    /// A connection at hand, else a new one. Waits at most `bound` for its turn, and as long again for
+    /// there to be room for one more.
+    pub(crate) async fn obtain<'a>(
+        &self,
+        pool: &'a Arc<Pool>,
+        run: &ReadyRun,
+        target: &Target,
+        wanted: Wanted,
+        bound: Duration,
+    ) -> Result<Obtained<'a>, NotObtained> {
+        let reused = |connection| Ok(Obtained { connection, is_reused: true, turn: None });
+        if let Some(connection) = pool.take(wanted) {
+            return reused(connection);
+        }
+        let turn = self.turn(pool, wanted.protocols);
+        let turn = timeout(bound, turn).await.map_err(|_| NotObtained::Crowded)?;
+        // While it waited, a connection may have become free.
+        let free = timeout(bound, pool.free(wanted)).await.map_err(|_| NotObtained::Crowded)?;
+        let place = match free {
+            Free::Connection(connection) => return reused(connection),
+            Free::Place(place) => place,
+        };
+        // Others may have found meanwhile that nobody is there: then each would wait for nothing.
+        if self.workload.is_in_doubt(run) {
+            return Err(NotObtained::Over);
+        }
+        let opened = pool.open(target, wanted.protocols, place).await;
+        let connection = opened.map_err(NotObtained::Failed)?;
+        self.note(&connection, wanted.protocols);
+        let turn = turn.filter(|_| !connection.is_shared());
+        Ok(Obtained { connection, is_reused: false, turn })
+    }
+}

@@ -1,0 +1,110 @@
+//! TCP routes.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use drowse_watcher::{Holder, ReadyRun, Workload};
+use tokio::sync::Semaphore;
+
+use crate::{AllowedNetworks, Chooser, HostPattern, PassiveRule, ProxyProtocol};
+
+/// How many connections of one route are being opened at a time: thousands that were held during a
+/// wake must not hit the application's listen queue at once.
+const OPENINGS: usize = 256;
+
+/// What a TCP route is made of. Build it with [`TcpRouteSpec::new`] and set what differs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TcpRouteSpec {
+    /// Its name, for logs, lists and as the holder of its leases.
+    pub name: String,
+    /// The names for which TLS clients ask (SNI) that it answers to; none: it is the port's default,
+    /// and has whatever no other route has.
+    pub server_names: Vec<HostPattern>,
+    /// Where it leads.
+    pub workload: Workload,
+    /// Which address of the workload's container is dialled.
+    pub upstream: Chooser,
+    /// How long a connection is held at most while the workload wakes; 5 min unless said.
+    pub hold: Duration,
+    /// Which clients neither wake nor keep awake: by their networks; the rest is about HTTP.
+    pub passive: PassiveRule,
+    /// How long a connection may move no byte in either direction until it no longer keeps the
+    /// workload awake; never unless said. The next byte counts as use again. When the workload goes to
+    /// sleep meanwhile, the connection is closed.
+    pub quiet_after: Option<Duration>,
+    /// Whether, and how, the application is told who is connected; not unless said.
+    pub send_proxy_protocol: Option<ProxyProtocol>,
+    /// Whether each connection begins with a PROXY protocol header, of one of the trusted proxies. All
+    /// routes of a port must agree.
+    pub expects_proxy_protocol: bool,
+    /// From where a client may come, asked before anything is woken; anywhere unless said. Connections of
+    /// others are closed.
+    pub networks: AllowedNetworks,
+}
+
+impl TcpRouteSpec {
+    /// A route for all connections of its port.
+    pub fn new(name: impl Into<String>, workload: Workload, upstream: Chooser) -> Self {
+        Self {
+            name: name.into(),
+            server_names: Vec::new(),
+            workload,
+            upstream,
+            hold: Duration::from_mins(5),
+            passive: PassiveRule::none(),
+            quiet_after: None,
+            send_proxy_protocol: None,
+            expects_proxy_protocol: false,
+            networks: AllowedNetworks::all(),
+        }
+    }
+}
+
+/// A TCP route. A cheap handle: clones are the same route.
+#[derive(Clone)]
+pub struct TcpRoute(pub(super) Arc<Inner>);
+
+pub(super) struct Inner {
+    pub(super) spec: TcpRouteSpec,
+    /// Made once: taking a lease must not look anything up.
+    pub(super) holder: Holder,
+    openings: Mutex<(u64, Arc<Semaphore>)>,
+}
+
+impl TcpRoute {
+    /// A route as specified.
+    pub fn new(spec: TcpRouteSpec) -> Self {
+        let holder = spec.workload.holder(&format!("route {}", spec.name));
+        Self(Arc::new(Inner { spec, holder, openings: Mutex::new(openings(0)) }))
+    }
+
+    /// What it is made of.
+    pub fn spec(&self) -> &TcpRouteSpec {
+        &self.0.spec
+    }
+}
+
+impl Inner {
+    /// The turns to connect to a run. Those of an earlier one are in nobody's way.
+    pub(super) fn openings_of(&self, run: &ReadyRun) -> Arc<Semaphore> {
+        let mut present = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
+        if present.0 < run.epoch {
+            *present = openings(run.epoch);
+        }
+        Arc::clone(&present.1)
+    }
+}
+
+fn openings(epoch: u64) -> (u64, Arc<Semaphore>) {
+    (epoch, Arc::new(Semaphore::new(OPENINGS)))
+}
+
+impl fmt::Debug for TcpRoute {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.spec.fmt(formatter)
+    }
+}

@@ -1,0 +1,129 @@
+//! The packets between a client and the upstream of one run.
+
+use std::{io, mem::MaybeUninit, pin::pin, time::Duration};
+
+use tokio::{
+    io::ReadBuf,
+    net::UdpSocket,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    serve::LONGEST,
+    session::{Session, Way},
+};
+use crate::tunnel::has_left;
+
+/// How long packets that were not replied to are kept, in case the upstream turns out not to listen
+/// yet: its machine says so at once.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// How an exchange ended.
+pub(super) enum Outcome {
+    /// Nothing has passed for long enough.
+    Idle,
+    /// The run is over, or in doubt.
+    Left,
+    /// The upstream's machine says that nobody listens there, or it cannot be reached.
+    Failed { error: io::Error, has_replied: bool },
+}
+
+impl Session {
+    /// Passes packets in both directions. What was queued is sent first, and kept until there is a
+    /// reply, or no refusal for a while; after that packets go the way that is shown to
+    /// [`take`](Session::take).
+    pub(super) async fn exchange(&self, way: Way, replies: &UdpSocket) -> Outcome {
+        let workload = &self.route.spec().workload;
+        // The time that it has waited is not idle time.
+        self.passed(0);
+        let socket = way.socket.clone();
+        let run = way.run.clone();
+        let mut news = workload.watch();
+        let mut left = pin!(news.wait_for(|now| has_left(now.phase)));
+        let mut idle = pin!(sleep_until(self.ends_at()));
+        let settled_at = Instant::now() + SETTLING;
+        let mut settled = pin!(sleep_until(settled_at));
+        let mut has_replied = false;
+        let mut next = 0;
+        let mut way = Some(way);
+        loop {
+            if way.is_some() {
+                if let Err(error) = self.send_queued(&socket, &mut next).await {
+                    return Outcome::Failed { error, has_replied };
+                }
+                if has_replied || settled_at <= Instant::now() {
+                    self.open(&mut way, next);
+                }
+            }
+            tokio::select! {
+                () = self.news.notified() => {
+                    // The way that was shown is taken down by whoever found it blocked.
+                    if way.is_none() && self.state().way.is_none() {
+                        if workload.is_in_doubt(&run) {
+                            return Outcome::Left;
+                        }
+                        let error = io::ErrorKind::ConnectionRefused.into();
+                        return Outcome::Failed { error, has_replied };
+                    }
+                }
+                ready = socket.readable() => {
+                    match ready.and_then(|()| self.reply(&socket, replies)) {
+                        Ok(any) => has_replied |= any,
+                        Err(error) => return Outcome::Failed { error, has_replied },
+                    }
+                }
+                () = settled.as_mut(), if way.is_some() && settled_at > Instant::now() => {}
+                // An error says that it is no longer managed.
+                _ = left.as_mut() => return Outcome::Left,
+                // The timer is not set anew for each packet: it is late, and then looks how late.
+                () = idle.as_mut() => {
+                    let ends_at = self.ends_at();
+                    if ends_at <= Instant::now() {
+                        return Outcome::Idle;
+                    }
+                    idle.as_mut().reset(ends_at);
+                }
+            }
+        }
+    }
+
+    /// Sends what is queued from this number on.
+    async fn send_queued(&self, socket: &UdpSocket, next: &mut u64) -> io::Result<()> {
+        socket.writable().await?;
+        loop {
+            let Some((number, packet)) = self.state().queue.get(*next) else { return Ok(()) };
+            socket.send(&packet).await?;
+            *next = number + 1;
+        }
+    }
+
+    /// Shows the way to whoever receives, unless something was queued meanwhile.
+    fn open(&self, way: &mut Option<Way>, next: u64) {
+        let mut state = self.state();
+        if state.queue.get(next).is_none() {
+            state.queue.clear();
+            state.way = way.take();
+        }
+    }
+
+    /// Passes on the replies that there are; whether there was any.
+    #[expect(clippy::large_stack_arrays, reason = "not held over an await, and not written to")]
+    fn reply(&self, socket: &UdpSocket, replies: &UdpSocket) -> io::Result<bool> {
+        let mut buffer = [const { MaybeUninit::uninit() }; LONGEST];
+        let mut any = false;
+        loop {
+            let mut packet = ReadBuf::uninit(&mut buffer);
+            match socket.try_recv_buf(&mut packet) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
+                Err(error) => return Err(error),
+            }
+            any = true;
+            self.replied(packet.filled().len());
+            // A client that is gone, or a queue that is full: a packet is lost, as packets are.
+            if replies.try_send_to(packet.filled(), self.peer).is_err() {
+                self.flow.dropped(1);
+            }
+        }
+    }
+}

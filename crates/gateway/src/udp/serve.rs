@@ -1,0 +1,191 @@
+//! Receiving the packets of one port.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    io,
+    mem::MaybeUninit,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{io::ReadBuf, net::UdpSocket, task::yield_now};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{Full, Place, UdpPort, UdpRoute, session::Session};
+use crate::{Gateway, gateway::Inner, sources::source_of};
+
+/// The longest packet.
+pub(super) const LONGEST: usize = 65_535;
+
+/// How many packets are taken before others have their turn.
+const AT_A_TIME: usize = 64;
+
+/// A client that has said something after a reply, not longer ago than this, stays.
+const IN_USE: Duration = Duration::from_secs(10);
+
+/// The sessions of one port.
+pub(super) struct Sessions {
+    gateway: Arc<Inner>,
+    socket: Arc<UdpSocket>,
+    port: UdpPort,
+    open: Mutex<HashMap<SocketAddr, Arc<Session>>>,
+    tasks: TaskTracker,
+    /// Ends all of them.
+    end: CancellationToken,
+}
+
+impl Gateway {
+    /// Passes packets on by the route of `port` until it is [closed](UdpPort::close) or `shutdown`,
+    /// and returns when all sessions have ended. Nothing tells whether an exchange of packets is
+    /// complete: both end them at once.
+    ///
+    /// At most [`GatewayOptions::max_udp_sessions`](crate::GatewayOptions::max_udp_sessions) sessions
+    /// of all ports, half of them of one; for a further client another's session ends, unless all are
+    /// in use. Dropping the future ends the port as well.
+    pub async fn serve_udp(&self, socket: UdpSocket, port: UdpPort, shutdown: CancellationToken) {
+        let end = CancellationToken::new();
+        let _end_when_dropped = end.clone().drop_guard();
+        let sessions = Arc::new(Sessions {
+            gateway: Arc::clone(self.inner()),
+            socket: Arc::new(socket),
+            port: port.clone(),
+            open: Mutex::default(),
+            tasks: TaskTracker::new(),
+            end: end.clone(),
+        });
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = port.closed().cancelled() => {}
+            () = sessions.receive() => {}
+        }
+        end.cancel();
+        sessions.tasks.close();
+        sessions.tasks.wait().await;
+    }
+}
+
+impl Sessions {
+    /// Never returns by itself.
+    async fn receive(self: &Arc<Self>) {
+        loop {
+            if let Err(error) = self.socket.readable().await {
+                tell(&error);
+            }
+            self.receive_some();
+            // Others have their turn, however fast packets come.
+            yield_now().await;
+        }
+    }
+
+    /// Takes what there is, within a bound.
+    #[expect(clippy::large_stack_arrays, reason = "not held over an await, and not written to")]
+    fn receive_some(self: &Arc<Self>) {
+        let mut buffer = [const { MaybeUninit::uninit() }; LONGEST];
+        for _ in 0..AT_A_TIME {
+            let mut packet = ReadBuf::uninit(&mut buffer);
+            match self.socket.try_recv_buf_from(&mut packet) {
+                Ok((_, peer)) => self.pass(peer, packet.filled()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => return tell(&error),
+            }
+        }
+    }
+
+    fn pass(self: &Arc<Self>, peer: SocketAddr, packet: &[u8]) {
+        let known = self.open().get(&peer).cloned();
+        if known.is_some_and(|session| session.take(packet)) {
+            return;
+        }
+        let route = self.port.route();
+        let client = peer.ip();
+        if !route.spec().networks.contain(client) {
+            tracing::debug!(route = route.spec().name, %client, "a packet may not enter");
+            return;
+        }
+        if let Some(session) = self.begin(peer, route) {
+            session.take(packet);
+        }
+    }
+
+    /// A session for a new client, if there is a place for it or one can be made.
+    fn begin(self: &Arc<Self>, peer: SocketAddr, route: UdpRoute) -> Option<Arc<Session>> {
+        let place = self.place(peer.ip())?;
+        let cut = self.end.child_token();
+        let session = Session::new(&self.gateway, route, peer, place, cut);
+        let session = Arc::new(session);
+        self.open().insert(peer, Arc::clone(&session));
+        let (sessions, running) = (Arc::clone(self), Arc::clone(&session));
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = running.run(&sessions.gateway, &sessions.socket) => {}
+                () = running.cut.cancelled() => running.end(),
+            }
+            // There may be another by now, of the same client.
+            if let Entry::Occupied(entry) = sessions.open().entry(peer)
+                && Arc::ptr_eq(entry.get(), &running)
+            {
+                entry.remove();
+            }
+        });
+        Some(session)
+    }
+
+    /// A place for a client from this address; if need be another's, which ends for it.
+    fn place(&self, address: IpAddr) -> Option<Place> {
+        let options = self.gateway.options();
+        let enter = || {
+            if self.open().len() >= options.max_udp_sessions.div_ceil(2) {
+                return Err(Full::InAll);
+            }
+            self.gateway.udp.enter(address, &options)
+        };
+        let full = match enter() {
+            Ok(place) => return Some(place),
+            Err(full) => full,
+        };
+        let of_source = (full == Full::OfSource).then_some(address);
+        let gave_way = self.make_room(of_source);
+        if self.gateway.udp.crowded.is_due() {
+            let (all, of_source) = (options.max_udp_sessions, options.max_udp_sessions_per_source);
+            tracing::warn!(
+                all,
+                of_source,
+                peer = %address.to_canonical(),
+                gave_way,
+                "no place for further UDP sessions: those that are quiet for longest end for them"
+            );
+        }
+        enter().ok()
+    }
+
+    /// Ends the session, of this source if one is given, that is worth least; `false` if all are in use.
+    fn make_room(&self, of_source: Option<IpAddr>) -> bool {
+        let of_source = of_source.map(source_of);
+        let mut open = self.open();
+        let least = open
+            .values()
+            .filter(|session| of_source.is_none_or(|it| it == source_of(session.peer.ip())))
+            .min_by_key(|session| session.worth());
+        let Some(session) = least.cloned() else { return false };
+        let (is_established, last) = session.worth();
+        if is_established && last.elapsed() < IN_USE {
+            return false;
+        }
+        open.remove(&session.peer);
+        drop(open);
+        // Its place is free at once; its task follows.
+        session.end();
+        session.cut.cancel();
+        true
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<SocketAddr, Arc<Session>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell(error: &io::Error) {
+    // Of a client that could not be replied to, for example.
+    tracing::debug!(error = error as &dyn std::error::Error, "no packet could be received");
+}

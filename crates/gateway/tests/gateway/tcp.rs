@@ -1,0 +1,409 @@
+//! Raw TCP connections.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use drowse_gateway::{Drained, GatewayOptions, InFlightStage, ProxyProtocol, TcpRouteSpec};
+use drowse_provider::Transport;
+use drowse_watcher::{Force, PhaseName};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+use crate::{
+    client::{PATIENCE, eventually, soon},
+    ports::{ServedTcp, Sleeper},
+};
+
+/// Greets each connection, and sends back what comes, until its client's end.
+struct Echo {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+const GREETING: &[u8] = b"220 hello\r\n";
+
+fn echo_on(listener: TcpListener) -> Echo {
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let (mut from, mut to) = stream.split();
+                to.write_all(GREETING).await?;
+                tokio::io::copy(&mut from, &mut to).await?;
+                to.shutdown().await
+            });
+        }
+    });
+    Echo { address, server }
+}
+
+async fn echo() -> Echo {
+    echo_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+}
+
+async fn reads(stream: &mut TcpStream, expected: &[u8]) {
+    let mut read = vec![0; expected.len()];
+    soon(stream.read_exact(&mut read)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&read), String::from_utf8_lossy(expected));
+}
+
+async fn reads_to_end(stream: &mut TcpStream) -> Vec<u8> {
+    let mut read = Vec::new();
+    soon(stream.read_to_end(&mut read)).await.unwrap();
+    read
+}
+
+async fn is_closed(stream: &mut TcpStream) {
+    let end = soon(stream.read(&mut [0])).await;
+    assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_first_is_woken_and_heard() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let served = ServedTcp::new([sleeper.tcp()]).await;
+    let mut client = served.connect().await;
+    reads(&mut client, GREETING).await;
+    client.write_all(b"one").await.unwrap();
+    reads(&mut client, b"one").await;
+    let in_flight = served.gateway.in_flight("app");
+    assert_eq!(in_flight.len(), 1);
+    assert_eq!(in_flight[0].stage, InFlightStage::Served);
+    assert_eq!(in_flight[0].bytes, GREETING.len() as u64 + 6);
+    sleeper.has_leases(1).await;
+    drop(client);
+    sleeper.has_leases(0).await;
+    eventually("nothing in flight", || served.gateway.in_flight("app").is_empty()).await;
+    assert_eq!(sleeper.starts(), 1);
+}
+
+#[tokio::test]
+async fn what_is_said_during_a_wake_arrives_and_so_does_the_end_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
+    let served = ServedTcp::new([sleeper.tcp()]).await;
+    let mut client = served.connect().await;
+    let page = vec![b'x'; 1 << 20];
+    let (mut from, mut to) = client.split();
+    let talking = async {
+        to.write_all(&page).await.unwrap();
+        to.shutdown().await.unwrap();
+    };
+    let listening = async {
+        // It runs, and nobody listens yet: nothing is lost, and nothing is given up.
+        let failed = |now: &drowse_watcher::Snapshot| now.phase == PhaseName::Ready;
+        soon(sleeper.workload.watch().wait_for(failed)).await.unwrap();
+        let echo = echo_on(TcpListener::bind(address).await.unwrap());
+        let mut read = Vec::new();
+        soon(from.read_to_end(&mut read)).await.unwrap();
+        drop(echo);
+        read
+    };
+    let ((), read) = tokio::join!(talking, listening);
+    assert_eq!(read.len(), GREETING.len() + page.len());
+    sleeper.has_leases(0).await;
+    assert_eq!(sleeper.starts(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_during_a_wake_holds_nothing() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await.hangs();
+    let served = ServedTcp::new([sleeper.tcp()]).await;
+    let (silent, mut spoken) = (served.connect().await, served.connect().await);
+    spoken.write_all(b"hello").await.unwrap();
+    sleeper.has_waiting(2).await;
+    assert_eq!(served.gateway.in_flight("app")[0].stage, InFlightStage::Waiting);
+    drop(silent);
+    sleeper.has_waiting(1).await;
+    // Who has spoken may await an answer; who resets awaits none.
+    socket2::SockRef::from(&spoken).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(spoken);
+    sleeper.has_waiting(0).await;
+    eventually("nothing in flight", || served.gateway.in_flight("app").is_empty()).await;
+}
+
+#[tokio::test]
+async fn half_a_connection_may_go_on_for_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
+    let served = ServedTcp::new([sleeper.tcp()]).await;
+    let mut client = served.connect().await;
+    client.write_all(b"question").await.unwrap();
+    client.shutdown().await.unwrap();
+    let (mut application, _) = soon(listener.accept()).await.unwrap();
+    assert_eq!(reads_to_end(&mut application).await, b"question");
+    sleeper.has_leases(1).await;
+    application.write_all(b"answer").await.unwrap();
+    reads(&mut client, b"answer").await;
+    drop(application);
+    is_closed(&mut client).await;
+    sleeper.has_leases(0).await;
+}
+
+#[tokio::test]
+async fn what_accepts_and_closes_at_once_is_tried_once_more() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sleeper = Sleeper::new("app", Transport::Tcp, listener.local_addr().unwrap()).await;
+    let served = ServedTcp::new([sleeper.tcp()]).await;
+    let mut client = served.connect().await;
+    drop(soon(listener.accept()).await.unwrap());
+    let (mut second, _) = soon(listener.accept()).await.unwrap();
+    second.write_all(b"hello").await.unwrap();
+    reads(&mut client, b"hello").await;
+    // What closes again and again means it.
+    let mut other = served.connect().await;
+    drop(soon(listener.accept()).await.unwrap());
+    drop(soon(listener.accept()).await.unwrap());
+    is_closed(&mut other).await;
+}
+
+#[tokio::test]
+async fn a_quiet_connection_keeps_nothing_awake_and_is_closed_when_it_sleeps() {
+    let echo = echo().await;
+    let idle = Duration::from_hours(1);
+    let sleeper = Sleeper::with_idle("app", Transport::Tcp, echo.address, idle).await;
+    let mut route = sleeper.tcp();
+    route.quiet_after = Some(Duration::from_millis(20));
+    let served = ServedTcp::new([route]).await;
+    let mut client = served.connect().await;
+    reads(&mut client, GREETING).await;
+    for text in [b"one", b"two"] {
+        sleeper.has_leases(0).await;
+        assert_eq!(served.gateway.in_flight("app")[0].stage, InFlightStage::Quiet);
+        client.write_all(text).await.unwrap();
+        reads(&mut client, text).await;
+    }
+    sleeper.has_leases(0).await;
+    let deadline = drowse_provider::Deadline::after(PATIENCE);
+    sleeper.workload.sleep_now(deadline, Force::No).await.unwrap();
+    is_closed(&mut client).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_reached_is_given_up_at_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
+    let mut route = sleeper.tcp();
+    route.hold = Duration::from_millis(200);
+    let served = ServedTcp::new([route]).await;
+    is_closed(&mut served.connect().await).await;
+    sleeper.has_leases(0).await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_closed_lets_its_connections_go_on() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let served = ServedTcp::new([sleeper.tcp()]).await;
+    let mut client = served.connect().await;
+    reads(&mut client, GREETING).await;
+    served.port.close();
+    eventually("nobody to listen", || std::net::TcpStream::connect(served.address).is_err()).await;
+    client.write_all(b"still").await.unwrap();
+    reads(&mut client, b"still").await;
+    client.shutdown().await.unwrap();
+    assert_eq!(soon(served.serving).await.unwrap(), Drained::Whole);
+}
+
+#[tokio::test]
+async fn a_shutdown_cuts_what_outlasts_the_grace() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let mut options = GatewayOptions::new();
+    options.grace = Duration::from_millis(10);
+    let served = ServedTcp::with(options, [sleeper.tcp()]).await;
+    let mut client = served.connect().await;
+    reads(&mut client, GREETING).await;
+    served.shutdown.cancel();
+    assert_eq!(soon(served.serving).await.unwrap(), Drained::Cut);
+    is_closed(&mut client).await;
+    sleeper.has_leases(0).await;
+}
+
+#[tokio::test]
+async fn the_application_is_told_who_is_connected() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let told = |version| {
+        let mut route = sleeper.tcp();
+        route.send_proxy_protocol = Some(version);
+        route
+    };
+    let served = ServedTcp::new([told(ProxyProtocol::V1)]).await;
+    let mut client = served.connect().await;
+    reads(&mut client, GREETING).await;
+    let (from, to) = (client.local_addr().unwrap(), served.address);
+    let header = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}\r\n", from.port(), to.port());
+    reads(&mut client, header.as_bytes()).await;
+
+    let served = ServedTcp::new([told(ProxyProtocol::V2)]).await;
+    let mut client = served.connect().await;
+    reads(&mut client, GREETING).await;
+    let mut header = [0; 28];
+    soon(client.read_exact(&mut header)).await.unwrap();
+    assert_eq!(&header[..16], b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c");
+}
+
+/// A route that expects the header, and passes on what it says.
+fn behind_a_proxy(sleeper: &Sleeper) -> TcpRouteSpec {
+    let mut route = sleeper.tcp();
+    route.expects_proxy_protocol = true;
+    route.send_proxy_protocol = Some(ProxyProtocol::V1);
+    route
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_for_whom_it_connects() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let mut options = GatewayOptions::new();
+    options.trusted_proxies = ["127.0.0.1".parse().unwrap()].into_iter().collect();
+    let served = ServedTcp::with(options, [behind_a_proxy(&sleeper)]).await;
+    let mut client = served.connect().await;
+    let header = b"PROXY TCP4 203.0.113.7 192.0.2.1 50000 443\r\n";
+    client.write_all(header).await.unwrap();
+    client.write_all(b"hello").await.unwrap();
+    reads(&mut client, GREETING).await;
+    reads(&mut client, header).await;
+    reads(&mut client, b"hello").await;
+    let in_flight = served.gateway.in_flight("app");
+    assert_eq!(in_flight[0].client.to_string(), "203.0.113.7");
+    assert_eq!(in_flight[0].peer.to_string(), "127.0.0.1");
+}
+
+#[tokio::test]
+async fn whoever_else_connects_there_wakes_nothing() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let served = ServedTcp::new([behind_a_proxy(&sleeper)]).await;
+    let mut client = served.connect().await;
+    client.write_all(b"PROXY TCP4 203.0.113.7 192.0.2.1 50000 443\r\nhello").await.unwrap();
+    is_closed(&mut client).await;
+    assert_eq!(sleeper.starts(), 0);
+}
+
+/// What a TLS client says first to a server of this name.
+fn hello(name: &str) -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = name.to_owned().try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+fn named(sleeper: &Sleeper, names: &[&str]) -> TcpRouteSpec {
+    let mut route = sleeper.tcp();
+    route.server_names = names.iter().map(|name| name.parse().unwrap()).collect();
+    route
+}
+
+#[tokio::test]
+async fn tls_clients_are_told_apart_by_the_name_that_they_ask_for() {
+    let (one, other) = (echo().await, echo().await);
+    let exact = Sleeper::new("exact", Transport::Tcp, one.address).await;
+    let below = Sleeper::new("below", Transport::Tcp, other.address).await;
+    let routes = [named(&exact, &["db.test"]), named(&below, &["*.test"])];
+    let served = ServedTcp::new(routes).await;
+    for (name, woken, sleeping) in [("DB.test", &exact, None), ("a.b.test", &below, Some(&exact))] {
+        let before = sleeping.map(Sleeper::starts);
+        let mut client = served.connect().await;
+        // In two pieces: the name is known when it is whole.
+        let hello = hello(name);
+        let (first, second) = hello.split_at(40);
+        client.write_all(first).await.unwrap();
+        client.write_all(second).await.unwrap();
+        reads(&mut client, GREETING).await;
+        let mut passed = vec![0; hello.len()];
+        soon(client.read_exact(&mut passed)).await.unwrap();
+        assert_eq!(passed, hello, "it is passed on as it came");
+        assert_eq!(woken.starts(), 1, "{name}");
+        assert_eq!(sleeping.map(Sleeper::starts), before);
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_name_gets_an_alert_and_wakes_nothing() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let served = ServedTcp::new([named(&sleeper, &["db.test"])]).await;
+    let mut client = served.connect().await;
+    client.write_all(&hello("other.test")).await.unwrap();
+    assert_eq!(reads_to_end(&mut client).await, [21, 3, 3, 0, 2, 2, 112]);
+    let mut client = served.connect().await;
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let alert = reads_to_end(&mut client).await;
+    assert_eq!(alert.first(), Some(&21), "an alert: {alert:?}");
+    assert_eq!(sleeper.starts(), 0);
+}
+
+#[tokio::test]
+async fn what_asks_for_no_known_name_has_the_default_if_there_is_one() {
+    let echo = echo().await;
+    let named_one = Sleeper::new("named", Transport::Tcp, echo.address).await;
+    let default = Sleeper::new("default", Transport::Tcp, echo.address).await;
+    let served = ServedTcp::new([named(&named_one, &["db.test"]), default.tcp()]).await;
+    for said in [hello("other.test"), b"GET / HTTP/1.1\r\n\r\n".to_vec()] {
+        let mut client = served.connect().await;
+        client.write_all(&said).await.unwrap();
+        reads(&mut client, GREETING).await;
+        let mut passed = vec![0; said.len()];
+        soon(client.read_exact(&mut passed)).await.unwrap();
+        assert_eq!(passed, said);
+    }
+    assert_eq!((named_one.starts(), default.starts()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_client_has_so_many_connections_and_no_more() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let mut options = GatewayOptions::new();
+    // This machine's own are not counted: whom a proxy names is.
+    options.trusted_proxies = ["127.0.0.1".parse().unwrap()].into_iter().collect();
+    options.max_connections_per_source = 1;
+    let served = ServedTcp::with(options, [behind_a_proxy(&sleeper)]).await;
+    let connect = async |client: &str| {
+        let mut stream = served.connect().await;
+        let header = format!("PROXY TCP4 {client} 192.0.2.1 50000 443\r\n");
+        stream.write_all(header.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut first = connect("203.0.113.7").await;
+    reads(&mut first, GREETING).await;
+    is_closed(&mut connect("203.0.113.7").await).await;
+    reads(&mut connect("203.0.113.8").await, GREETING).await;
+}
+
+#[tokio::test]
+async fn connections_count_among_what_waits() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await.hangs();
+    let mut options = GatewayOptions::new();
+    options.max_waiting = 1;
+    let served = ServedTcp::with(options, [sleeper.tcp()]).await;
+    let _first = served.connect().await;
+    sleeper.has_waiting(1).await;
+    is_closed(&mut served.connect().await).await;
+}

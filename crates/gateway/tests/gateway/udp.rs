@@ -1,0 +1,222 @@
+//! UDP sessions.
+
+use std::{net::SocketAddr, time::Duration};
+
+use drowse_gateway::{Gateway, GatewayOptions, InFlightStage};
+use drowse_provider::{Action, Transport, testing::Step};
+use drowse_watcher::PhaseName;
+use tokio::{net::UdpSocket, task::JoinHandle};
+
+use crate::{
+    client::{eventually, soon},
+    ports::{ServedUdp, Sleeper},
+};
+
+/// Sends each packet back, with a word before it.
+struct Echo {
+    address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn echo_at(address: &str, word: &'static str) -> Echo {
+    let socket = UdpSocket::bind(address).await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let mut packet = [0; 2048];
+        loop {
+            let (length, peer) = socket.recv_from(&mut packet).await.unwrap();
+            let reply = [word.as_bytes(), &packet[..length]].concat();
+            socket.send_to(&reply, peer).await.unwrap();
+        }
+    });
+    Echo { address, server }
+}
+
+async fn echo() -> Echo {
+    echo_at("127.0.0.1:0", "").await
+}
+
+fn gateway() -> Gateway {
+    Gateway::new(GatewayOptions::new())
+}
+
+async fn receives(client: &UdpSocket, expected: &str) {
+    let mut packet = [0; 2048];
+    let length = soon(client.recv(&mut packet)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&packet[..length]), expected);
+}
+
+#[tokio::test]
+async fn what_comes_during_a_wake_is_queued_and_replies_find_their_way_back() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await;
+    let served = ServedUdp::new(gateway(), sleeper.udp()).await;
+    let (one, other) = (served.client().await, served.client().await);
+    for number in 0..3 {
+        one.send(format!("one {number}").as_bytes()).await.unwrap();
+        other.send(format!("other {number}").as_bytes()).await.unwrap();
+    }
+    for number in 0..3 {
+        receives(&one, &format!("one {number}")).await;
+        receives(&other, &format!("other {number}")).await;
+    }
+    assert_eq!(sleeper.starts(), 1);
+    sleeper.has_leases(2).await;
+    let in_flight = served.gateway.in_flight("app");
+    assert_eq!(in_flight.len(), 2);
+    assert_eq!((in_flight[0].stage, in_flight[0].dropped), (InFlightStage::Served, 0));
+    // After the first reply packets take the short way.
+    one.send(b"again").await.unwrap();
+    receives(&one, "again").await;
+    one.send(&[]).await.unwrap();
+    receives(&one, "").await;
+}
+
+#[tokio::test]
+async fn a_session_ends_when_nothing_has_passed_for_a_while() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await;
+    let mut route = sleeper.udp();
+    route.idle = Duration::from_millis(50);
+    let served = ServedUdp::new(gateway(), route).await;
+    let client = served.client().await;
+    for _ in 0..2 {
+        client.send(b"hello").await.unwrap();
+        receives(&client, "hello").await;
+        sleeper.has_leases(0).await;
+        eventually("no session", || served.gateway.in_flight("app").is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn packets_that_nobody_listened_for_yet_are_sent_again() {
+    let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let sleeper = Sleeper::new("app", Transport::Udp, free).await;
+    let served = ServedUdp::new(gateway(), sleeper.udp()).await;
+    let client = served.client().await;
+    client.send(b"hello").await.unwrap();
+    sleeper.is(PhaseName::Ready).await;
+    let _echo = echo_at(&free.to_string(), "late ").await;
+    receives(&client, "late hello").await;
+    assert_eq!(sleeper.starts(), 1);
+}
+
+#[tokio::test]
+async fn a_wake_may_take_longer_than_a_session_may_be_idle() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await;
+    let late = Step::ok().late_by(Duration::from_millis(300));
+    sleeper.container.script(Action::Start, [late]);
+    let mut route = sleeper.udp();
+    route.idle = Duration::from_millis(100);
+    let served = ServedUdp::new(gateway(), route).await;
+    let client = served.client().await;
+    client.send(b"hello").await.unwrap();
+    receives(&client, "hello").await;
+    sleeper.has_leases(0).await;
+}
+
+#[tokio::test]
+async fn a_new_run_is_sent_to_where_it_is() {
+    let (first, second) = (echo().await, echo_at("127.0.0.1:0", "second ").await);
+    let sleeper = Sleeper::new("app", Transport::Udp, first.address).await;
+    let served = ServedUdp::new(gateway(), sleeper.udp()).await;
+    let client = served.client().await;
+    client.send(b"hello").await.unwrap();
+    receives(&client, "hello").await;
+    sleeper.moves_to(Transport::Udp, second.address);
+    sleeper.container.crash(1);
+    sleeper.has_leases(0).await;
+    client.send(b"hello").await.unwrap();
+    receives(&client, "second hello").await;
+    assert_eq!(sleeper.starts(), 2);
+}
+
+#[tokio::test]
+async fn what_finds_no_room_is_dropped_the_oldest_first_and_counted() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await.hangs();
+    let served = ServedUdp::new(gateway(), sleeper.udp()).await;
+    let client = served.client().await;
+    for number in 0..40_u8 {
+        client.send(&[number; 100]).await.unwrap();
+    }
+    let dropped = || served.gateway.in_flight("app").first().map(|one| one.dropped);
+    eventually("eight dropped packets", || dropped() == Some(8)).await;
+    assert_eq!(served.gateway.in_flight("app")[0].stage, InFlightStage::Waiting);
+}
+
+#[tokio::test]
+async fn one_that_sleeps_delays_nobody_else() {
+    let echo = echo().await;
+    let gateway = gateway();
+    let asleep = Sleeper::new("asleep", Transport::Udp, echo.address).await.hangs();
+    let awake = Sleeper::new("awake", Transport::Udp, echo.address).await;
+    let served = ServedUdp::new(gateway.clone(), asleep.udp()).await;
+    let other = ServedUdp::new(gateway, awake.udp()).await;
+    served.client().await.send(b"hello").await.unwrap();
+    asleep.has_waiting(1).await;
+    let client = other.client().await;
+    client.send(b"hello").await.unwrap();
+    receives(&client, "hello").await;
+}
+
+/// A session of a client that has said something after a reply.
+async fn established(served: &ServedUdp) -> UdpSocket {
+    let client = served.client().await;
+    for _ in 0..2 {
+        client.send(b"hello").await.unwrap();
+        receives(&client, "hello").await;
+    }
+    client
+}
+
+#[tokio::test]
+async fn there_are_so_many_sessions_and_who_is_in_use_stays() {
+    let echo = echo().await;
+    let mut options = GatewayOptions::new();
+    options.max_udp_sessions = 4;
+    let gateway = Gateway::new(options);
+    let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await;
+    let served = ServedUdp::new(gateway, sleeper.udp()).await;
+    let stays = established(&served).await;
+    // Each takes the place of the one before: whoever comes with a thousand keeps nobody out.
+    for _ in 0..5 {
+        let client = served.client().await;
+        client.send(b"hello").await.unwrap();
+        receives(&client, "hello").await;
+        sleeper.has_leases(2).await;
+    }
+    stays.send(b"still").await.unwrap();
+    receives(&stays, "still").await;
+    assert_eq!(served.gateway.in_flight("app").len(), 2);
+    // Two that are in use give way to nobody.
+    let also = established(&served).await;
+    served.client().await.send(b"lost").await.unwrap();
+    for client in [&stays, &also] {
+        client.send(b"still").await.unwrap();
+        receives(client, "still").await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_has_so_many_sessions_and_no_more() {
+    let echo = echo().await;
+    let mut options = GatewayOptions::new();
+    options.max_udp_sessions_per_source = 1;
+    let gateway = Gateway::new(options);
+    let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await;
+    let served = ServedUdp::new(gateway, sleeper.udp()).await;
+    for _ in 0..3 {
+        let client = served.client().await;
+        client.send(b"hello").await.unwrap();
+        receives(&client, "hello").await;
+        sleeper.has_leases(1).await;
+    }
+}

@@ -23,20 +23,26 @@ use crate::{
     engines::{Engines, SEEING},
     entrance,
     exit::{CommandError, CommandResult, Exit},
+    folder::OwnFolder,
     front,
+    handed::HandedSockets,
     labels::Dialect,
     list::{flexible_table, in_cluster, table},
     output::{chain, complain, say, say_json},
     plan::{self, DefinedIn, Incumbents, Inventory, Plan, Planned, PlannedContainer},
-    run,
+    ports, run,
+    store::data_folder,
+    tls::{self, CertificateLine},
     whereabouts::Whereabouts,
 };
 
 pub(crate) async fn check(arguments: &CheckArgs) -> CommandResult {
     let (mut config, engines, source) = run::read(arguments.config.as_deref())?;
-    config.listen = run::listen(&[], &config)?;
+    config.listen = run::listen(&[], &config, &HandedSockets::default())?;
     let whereabouts = Whereabouts::of_this_process();
-    let outcome = examine(&config, &engines, &whereabouts, source.as_ref()).await;
+    let mut outcome = examine(&config, &engines, &whereabouts, source.as_ref()).await;
+    let folder = data_folder(arguments.data_dir.as_deref());
+    outcome.add_certificates(&config, folder.as_ref(), source.as_ref());
     engines.close().await;
     if arguments.json {
         say_json(&outcome.report)?;
@@ -62,6 +68,22 @@ pub(crate) struct Outcome {
     pub(crate) report: Report,
     pub(crate) problems: Vec<Problem>,
     pub(crate) is_unreachable: bool,
+}
+
+impl Outcome {
+    /// Reads the certificates that would be shown.
+    fn add_certificates(
+        &mut self,
+        config: &Config,
+        data: Option<&OwnFolder>,
+        source: Option<&Source>,
+    ) {
+        let (lines, problems) = tls::examine(config, data);
+        self.report.certificates = lines;
+        let told = problems.iter().map(|problem| ProblemLine::of(problem, source));
+        self.report.problems.extend(told);
+        self.problems.extend(problems);
+    }
 }
 
 /// Reads each engine once, and nothing but reads.
@@ -96,7 +118,7 @@ pub(crate) async fn examine(
     }
     let plan = plan::make(config, &inventory, &Incumbents::default());
     let unmanaged = plan::unmanaged(&plan, &inventory);
-    let Plan { workloads, waiting, mut problems } = plan;
+    let Plan { workloads, waiting, mut problems, awaited: _ } = plan;
     let is_unreachable = !unreachable.is_empty();
     problems.extend(unreachable.into_iter().chain(unreadable));
     for unread in waiting {
@@ -124,6 +146,7 @@ pub(crate) async fn examine(
         workloads: lines,
         clusters: clusters.into_iter().map(Asked::into_line).collect(),
         problems: problems.iter().map(|problem| ProblemLine::of(problem, source)).collect(),
+        certificates: Vec::new(),
     };
     Outcome { report, problems, is_unreachable }
 }
@@ -134,6 +157,7 @@ pub(crate) struct Report {
     workloads: Vec<Line>,
     clusters: Vec<ClusterLine>,
     problems: Vec<ProblemLine>,
+    certificates: Vec<CertificateLine>,
 }
 
 /// A workload that would be managed.
@@ -177,6 +201,12 @@ struct RouteLine {
     urls: Vec<String>,
     upstream: Option<String>,
     why: String,
+    /// How it is spoken to.
+    scheme: &'static str,
+    /// What the route changes on the way.
+    changes: Vec<String>,
+    /// Who may enter; empty: everybody.
+    access: Vec<String>,
 }
 
 /// Something that is wrong.
@@ -256,7 +286,33 @@ impl Line {
                     (None, why)
                 }
             };
-            routes.push(RouteLine { route: route.name.clone(), urls: route.urls(), upstream, why });
+            if let Some(why) = plan::access_trouble(&route.access) {
+                let message = format!("route `{}`: nobody may enter: {why}", route.name);
+                problems.push(Problem::error(message).about(&*about));
+            }
+            routes.push(RouteLine {
+                route: route.name.clone(),
+                urls: route.urls(),
+                upstream,
+                why,
+                scheme: route.spoken.scheme.as_str(),
+                changes: route.spoken.words(),
+                access: plan::access_in_words(&route.access),
+            });
+        }
+        for route in &planned.port_routes {
+            // The plan has complained where it leads nowhere.
+            let choice = ports::upstream(planned, route, inventory.get(&planned.engine));
+            let (upstream, why) = choice.unwrap_or_else(|why| (None, why));
+            routes.push(RouteLine {
+                route: route.name.clone(),
+                urls: route.urls(),
+                upstream,
+                why,
+                scheme: route.scheme(),
+                changes: Vec::new(),
+                access: plan::networks_in_words(&route.networks).into_iter().collect(),
+            });
         }
         let line = Self {
             workload: planned.name.clone(),
@@ -322,7 +378,10 @@ impl Report {
     fn render(&self) -> String {
         let clusters = cluster::render(&self.clusters);
         let before = if clusters.is_empty() { String::new() } else { format!("{clusters}\n\n") };
-        format!("{before}{}", self.render_workloads())
+        let certificates = tls::render(&self.certificates);
+        let after =
+            if certificates.is_empty() { String::new() } else { format!("\n\n{certificates}") };
+        format!("{before}{}{after}", self.render_workloads())
     }
 
     fn render_workloads(&self) -> String {
@@ -359,7 +418,9 @@ impl Report {
                     line.workload.clone(),
                     route.urls.join(", "),
                     route.upstream.clone().unwrap_or_else(|| "-".to_owned()),
-                    route.why.clone(),
+                    [std::slice::from_ref(&route.why), &*route.changes, &*route.access]
+                        .concat()
+                        .join("; "),
                 ]
             })
         });

@@ -56,7 +56,7 @@ pub(crate) enum Command {
     Wake(WakeArgs),
     /// Puts a workload to sleep now, if nobody uses it.
     Sleep(SleepArgs),
-    /// Keeps a workload awake, or asleep, for a time or until it is released: over restarts of drowse, and
+    /// Keeps a workload awake, or asleep, for a time or until `drowse unhold`: over restarts of drowse, and
     /// whatever its container is.
     Hold(HoldArgs),
     /// Releases a workload that is held.
@@ -106,6 +106,9 @@ pub(crate) struct CheckArgs {
     /// The configuration file, as for `run`.
     #[arg(long, value_name = "FILE", env = "DROWSE_CONFIG")]
     pub(crate) config: Option<PathBuf>,
+    /// The folder of what is kept, as for `run`.
+    #[arg(long, value_name = "FOLDER", env = "DROWSE_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// For programs.
     #[arg(long)]
     pub(crate) json: bool,

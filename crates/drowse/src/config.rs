@@ -1,10 +1,14 @@
 //! What the user wants, as read from the configuration file. Reading has no side effects: it opens
 //! that one file and nothing else.
 
+mod access;
 mod duration;
 mod file;
+mod listen;
+mod ports;
 mod problem;
 mod settings;
+mod spoken;
 mod suggest;
 mod tree;
 mod usage;
@@ -12,18 +16,24 @@ mod usage;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use drowse_docker::{SshFiles, TlsFiles};
-use drowse_gateway::{HostPattern, TrustedProxies};
+use drowse_gateway::{HostPattern, PageOptions, TrustedProxies};
 use drowse_provider::Reference;
 use drowse_proxmox::{Credentials, Endpoint, Trust};
 
+pub(crate) use access::AccessSettings;
 pub(crate) use duration::{parse as parse_duration, show as show_duration};
+pub(crate) use file::{Loaded, TRUST_ANYONE, load, parse_listen};
 #[cfg(test)]
 pub(crate) use file::{PROXMOX_KEYS, from_text};
-pub(crate) use file::{TRUST_ANYONE, load, parse_listen};
+pub(crate) use listen::{Listen, TlsConfig};
+pub(crate) use ports::{LabelPorts, ListenAt};
 pub(crate) use problem::{Problem, Problems, Severity, Source};
 pub(crate) use settings::{
     Definition, Given, Origin, ROUTE_KEYS, Ready, RouteSettings, Settings, Sleep, VETO_COMMAND,
     WORKLOAD_KEYS, unknown,
+};
+pub(crate) use spoken::{
+    HEADER_KEYS, HeaderKey, SpokenSettings, TRUST_ANYONE as TRUST_ANY_UPSTREAM,
 };
 pub(crate) use suggest::did_you_mean;
 pub(crate) use tree::Place;
@@ -41,12 +51,14 @@ pub(crate) const DEFAULT_ENGINE: &str = "docker";
 #[derive(Debug)]
 pub(crate) struct Config {
     /// Where to listen; empty: the default.
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<Listen>,
     /// How long requests in flight may go on after the order to end.
     pub(crate) shutdown_grace: Duration,
     /// The reverse proxies in front that are believed about their clients.
     pub(crate) trusted_proxies: TrustedProxies,
     pub(crate) engines: Vec<EngineConfig>,
+    /// What is decided once, when drowse starts.
+    pub(crate) lasting: Lasting,
     /// Containers and workloads that nobody may put to sleep, by name.
     pub(crate) never_sleep: Vec<String>,
     /// By whose clock schedules go that do not say; `None`: nobody does.
@@ -54,6 +66,12 @@ pub(crate) struct Config {
     /// For every workload that does not say otherwise.
     pub(crate) defaults: Settings,
     pub(crate) workloads: Vec<WorkloadConfig>,
+    /// What TLS is spoken with, if it is anywhere.
+    pub(crate) tls: Option<TlsConfig>,
+    /// The ports that labels may have listened on.
+    pub(crate) label_ports: LabelPorts,
+    /// How the waiting page looks and speaks.
+    pub(crate) page: PageOptions,
 }
 
 impl Config {
@@ -64,11 +82,42 @@ impl Config {
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
             trusted_proxies: TrustedProxies::none(),
             engines: vec![EngineConfig::default_docker()],
+            lasting: Lasting::default(),
             never_sleep: Vec::new(),
             time_zone: None,
             defaults: Settings::default(),
             workloads: Vec::new(),
+            tls: None,
+            label_ports: LabelPorts::default(),
+            page: PageOptions::new(),
         }
+    }
+
+    /// Where to listen.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listen.iter().map(|listen| listen.address).collect()
+    }
+}
+
+/// Stands for the text about what is decided once, when drowse starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lasting {
+    pub(crate) engines: u64,
+    pub(crate) listen: u64,
+    pub(crate) tls: u64,
+    pub(crate) shutdown_grace: u64,
+}
+
+impl Lasting {
+    /// The keys of which another says something else.
+    pub(crate) fn differing(&self, other: &Self) -> Vec<&'static str> {
+        let each = [
+            ("engines", self.engines == other.engines),
+            ("listen", self.listen == other.listen),
+            ("tls", self.tls == other.tls),
+            ("shutdown_grace", self.shutdown_grace == other.shutdown_grace),
+        ];
+        each.into_iter().filter(|(_, is_same)| !is_same).map(|(key, _)| key).collect()
     }
 }
 

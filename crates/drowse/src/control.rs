@@ -37,11 +37,14 @@ pub(crate) struct Held {
     pub(crate) state: String,
     /// `awake` or `asleep`.
     pub(crate) hold: String,
-    /// Until when; RFC 3339. Else until it is released.
+    /// Until when; RFC 3339. Else until somebody ends it.
     pub(crate) until: Option<String>,
     pub(crate) reason: Option<String>,
     /// Whether it outlasts a restart of drowse.
     pub(crate) lasting: bool,
+    /// Why it does not act yet, if there is nothing that it could act upon.
+    #[serde(default)]
+    pub(crate) not_yet: Option<String>,
     pub(crate) took_ms: u64,
 }
 

@@ -11,12 +11,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    config::{Config, show_duration},
+    config::{Config, Problem, Problems, show_duration},
     discovery,
     engines::Engines,
     front::{Bound, Front, Listeners},
     holds::Holds,
     plan::Inventory,
+    ports::Ports,
     schedule,
     store::{Store, keeper},
     supervisor::Supervisor,
@@ -27,17 +28,51 @@ use crate::{
 /// What engines get to let go of their connections at the very end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long engines may take to be read before those are served who wait at a socket that was handed over.
+const READ_BEFORE_SERVING: Duration = Duration::from_secs(3);
+
 /// The running parts.
 pub(crate) struct Daemon {
     listeners: Listeners,
     engines: Arc<Engines>,
+    reconfigure: Reconfigure,
     view: watch::Receiver<Arc<View>>,
     holds: Holds,
+    ports: Ports,
     /// Kept: where no engine is discovered nobody else would, and the supervisor follows it.
     inventory: Arc<watch::Sender<Inventory>>,
     supervisor: JoinHandle<()>,
     followers: JoinSet<()>,
     end: CancellationToken,
+}
+
+/// Puts another configuration in the place of the one in force.
+#[derive(Clone, Debug)]
+pub(crate) struct Reconfigure {
+    config: watch::Sender<Arc<Config>>,
+    engines: Arc<Engines>,
+    front: Front,
+}
+
+impl Reconfigure {
+    /// Puts this configuration in force: workloads and routes that stay as they are keep their connections
+    /// and their state.
+    ///
+    /// # Errors
+    /// What cannot be changed while drowse runs, or not be at all. Then nothing has changed.
+    pub(crate) fn take(&self, mut config: Config) -> Result<(), Problems> {
+        let before = self.config.borrow().clone();
+        let lasting = config.lasting.differing(&before.lasting);
+        if !lasting.is_empty() {
+            let why = format!("needs a restart to change: `{}`", lasting.join("`, `"));
+            return Err(Problems::from(Problem::error(why)));
+        }
+        self.engines.follow(&config)?;
+        config.listen.clone_from(&before.listen);
+        self.front.reconfigure(&config);
+        self.config.send_replace(Arc::new(config));
+        Ok(())
+    }
 }
 
 /// How a daemon ended.
@@ -60,8 +95,8 @@ impl Daemon {
         store: Store,
     ) -> Self {
         // What is listened on in truth: no container may want the same.
-        config.listen = bound.addresses();
-        let config = Arc::new(config);
+        config.listen = bound.listens();
+        let config = watch::Sender::new(Arc::new(config));
         let whereabouts = Arc::new(Whereabouts::of_this_process());
         let engines = Arc::new(engines);
         let end = CancellationToken::new();
@@ -71,8 +106,8 @@ impl Daemon {
         let inventory = Arc::new(watch::Sender::new(unread.collect::<Inventory>()));
         let clock = store.clock().clone();
         let (supervisor, mut view) =
-            Supervisor::new(config.clone(), engines.clone(), front, store.clone());
-        let holds = supervisor.holds();
+            Supervisor::new(config.subscribe(), engines.clone(), front.clone(), store.clone());
+        let (holds, ports) = (supervisor.holds(), supervisor.ports());
         let supervisor = tokio::spawn(supervisor.run(inventory.subscribe(), end.clone()));
         let mut followers = JoinSet::new();
         for configured in engines.discovered() {
@@ -88,8 +123,30 @@ impl Daemon {
         // The first plan is made without any engine's answer: nothing here waits for the network. If
         // the supervisor panicked, its task says so at the end.
         _ = view.changed().await;
+        if bound.is_handed() {
+            // Those who wait at a socket that outlasts us are better off when it is known what is there.
+            let is_read = |view: &Arc<View>| view.unread_engines.is_empty();
+            _ = tokio::time::timeout(READ_BEFORE_SERVING, view.wait_for(is_read)).await;
+        }
         let listeners = bound.serve();
-        Self { listeners, engines, view, holds, inventory, supervisor, followers, end }
+        let reconfigure = Reconfigure { config, engines: engines.clone(), front };
+        Self {
+            listeners,
+            engines,
+            reconfigure,
+            view,
+            holds,
+            ports,
+            inventory,
+            supervisor,
+            followers,
+            end,
+        }
+    }
+
+    /// By what another configuration is put in force.
+    pub(crate) fn reconfigure(&self) -> Reconfigure {
+        self.reconfigure.clone()
     }
 
     /// What is managed.
@@ -105,8 +162,12 @@ impl Daemon {
     /// Ends: accepts nothing new, lets what is in flight go on for the grace period or until `hurry`, then
     /// lets go of the containers and leaves them as they are.
     pub(crate) async fn end(mut self, hurry: impl Future<Output = ()>) -> Ended {
+        let drained = async {
+            let (listeners, ports) = tokio::join!(self.listeners.drain(), self.ports.drain());
+            listeners && ports
+        };
         let ended = tokio::select! {
-            is_whole = self.listeners.drain() => if is_whole { Ended::Whole } else { Ended::Cut },
+            is_whole = drained => if is_whole { Ended::Whole } else { Ended::Cut },
             () = hurry => Ended::Cut,
         };
         if ended == Ended::Cut {

@@ -18,10 +18,12 @@ use drowse_process::{ProcessEngine, ProcessSpec};
 use drowse_provider::{Engine, Error, Port, Reach, Reference};
 use drowse_proxmox::Cluster;
 use drowse_watcher::OrderSlots;
+use tokio::sync::watch;
 
 use crate::{
     config::{
         Config, ContainerConfig, EngineConfig, EngineKind, PROCESS_ENGINE, Problem, Problems,
+        WorkloadConfig,
     },
     engines::claims::Claims,
     entrance::Entrance,
@@ -34,6 +36,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Engines {
     list: Vec<Configured>,
+    /// Of each of them.
+    in_file: Vec<watch::Sender<InFile>>,
     processes: Option<ProcessEngine>,
     process_slots: OrderSlots,
 }
@@ -51,14 +55,36 @@ pub(crate) struct Configured {
     pub(crate) slots: OrderSlots,
     /// From where its containers are dialled; kept true by whoever reads the engine.
     pub(crate) standpoint: Standpoint,
-    /// What the file's workloads name on it.
-    pub(crate) wanted: Arc<[Reference]>,
-    /// What these need, by names: containers of it, perhaps.
-    pub(crate) needed: Arc<[String]>,
+    /// What the file says of its containers: follows the configuration.
+    pub(crate) in_file: watch::Receiver<InFile>,
     /// Its cluster, if it is one, to be claimed before anything of it is managed.
     pub(crate) claim: Option<Claim>,
     /// What drowse may do on that cluster.
     pub(crate) rights: Option<Rights>,
+}
+
+/// What the configuration's workloads say of one engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct InFile {
+    /// The containers that they name.
+    pub(crate) references: Arc<[Reference]>,
+    /// What these need, by names: containers of it, perhaps.
+    pub(crate) needed: Arc<[String]>,
+}
+
+impl InFile {
+    fn of(engine: &str, config: &Config) -> Self {
+        let (mut references, mut needed) = (Vec::new(), Vec::new());
+        for workload in &config.workloads {
+            if let ContainerConfig::OnEngine { engine: on, reference } = &workload.container
+                && on == engine
+            {
+                references.push(reference.clone());
+                needed.extend(workload.settings.needs.iter().flat_map(|it| it.value.clone()));
+            }
+        }
+        Self { references: references.into(), needed: needed.into() }
+    }
 }
 
 /// An engine of some kind.
@@ -83,8 +109,7 @@ impl Configured {
             dialect: Dialect::Labels,
             slots: OrderSlots::default(),
             standpoint: Vantage::Host.into(),
-            wanted: wanted.into(),
-            needed: [].into(),
+            in_file: watch::channel(InFile { references: wanted.into(), ..InFile::default() }).1,
             claim: None,
             rights: None,
         }
@@ -107,14 +132,16 @@ impl Engines {
     pub(crate) fn new(config: &Config) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let mut list: Vec<Configured> = Vec::new();
+        let mut in_file = Vec::new();
         let claims = Claims::default();
         for engine in &config.engines {
             let configured = configured(engine, config, &claims)
-                .and_then(|configured| refuse_twins(configured, &list));
+                .and_then(|(configured, follow)| Ok((refuse_twins(configured, &list)?, follow)));
             match configured {
-                Ok(configured) => {
+                Ok((configured, follow)) => {
                     refuse_unknown_references(&configured, config, &mut problems);
                     list.push(configured);
+                    in_file.push(follow);
                 }
                 Err(error) => problems.push(Problem {
                     place: engine.place.clone(),
@@ -152,14 +179,48 @@ impl Engines {
                     .collect(),
             };
         }
-        Ok(Self { list, processes, process_slots: OrderSlots::default() })
+        Ok(Self { list, in_file, processes, process_slots: OrderSlots::default() })
+    }
+
+    /// Takes in what another configuration, of the same engines, says of their containers. No engine is
+    /// spoken to; those who follow them look again.
+    ///
+    /// # Errors
+    /// What names a container as its engine never can, with its place, or needs an engine that is not
+    /// there. Then nothing has changed.
+    pub(crate) fn follow(&self, config: &Config) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        for configured in &self.list {
+            refuse_unknown_references(configured, config, &mut problems);
+        }
+        let is_process =
+            |workload: &&WorkloadConfig| matches!(workload.container, ContainerConfig::Process(_));
+        if self.processes.is_none()
+            && let Some(workload) = config.workloads.iter().find(is_process)
+        {
+            let why = "drowse began without processes of its own: the first one needs a restart";
+            let message = format!("workload `{}`: {why}", workload.name);
+            problems.push(Problem::error(message).at(&workload.place));
+        }
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        for (configured, in_file) in self.list.iter().zip(&self.in_file) {
+            let now = InFile::of(configured.engine.name(), config);
+            in_file.send_if_modified(|before| {
+                let has_changed = *before != now;
+                *before = now;
+                has_changed
+            });
+        }
+        Ok(())
     }
 
     /// One engine, for the tests of those who use engines.
     #[cfg(test)]
     pub(crate) fn of(engine: Arc<dyn Engine>) -> Self {
         let list = vec![Configured::of(engine, &[])];
-        Self { list, processes: None, process_slots: OrderSlots::default() }
+        Self { list, in_file: Vec::new(), processes: None, process_slots: OrderSlots::default() }
     }
 
     /// The engines that are discovered: all but the processes, which are what the file says.
@@ -243,32 +304,28 @@ impl Engines {
 }
 
 /// The error is a lower-case fragment.
-fn configured(config: &EngineConfig, all: &Config, claims: &Claims) -> Result<Configured, String> {
+fn configured(
+    config: &EngineConfig,
+    all: &Config,
+    claims: &Claims,
+) -> Result<(Configured, watch::Sender<InFile>), String> {
     let Made { engine, endpoints, urls, dialect, cluster } = match &config.kind {
         EngineKind::Docker(docker) => docker::make(&config.name, docker)?,
         EngineKind::Proxmox(proxmox) => proxmox::make(&config.name, proxmox)?,
     };
-    let (mut wanted, mut needed) = (Vec::new(), Vec::new());
-    for workload in &all.workloads {
-        if let ContainerConfig::OnEngine { engine, reference } = &workload.container
-            && *engine == config.name
-        {
-            wanted.push(reference.clone());
-            needed.extend(workload.settings.needs.iter().flat_map(|needs| needs.value.clone()));
-        }
-    }
-    Ok(Configured {
+    let (follow, in_file) = watch::channel(InFile::of(&config.name, all));
+    let configured = Configured {
         entrances: urls.iter().filter_map(|url| Entrance::of(&config.name, url)).collect(),
         endpoints,
         engine,
         dialect,
         slots: OrderSlots::default(),
         standpoint: Vantage::Host.into(),
-        wanted: wanted.into(),
-        needed: needed.into(),
+        in_file,
         claim: cluster.as_ref().map(|(cluster, _)| claims.about(&config.name, cluster)),
         rights: cluster.map(|(_, rights)| rights),
-    })
+    };
+    Ok((configured, follow))
 }
 
 /// One cluster is one engine. That two names of nodes lead to one is found out when it answers.

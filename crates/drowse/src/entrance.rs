@@ -53,6 +53,12 @@ impl Entrance {
         &self.engine
     }
 
+    /// Whether it is there on this machine that the engine is reached.
+    pub(crate) fn is_at(&self, listen: SocketAddr) -> bool {
+        let is_here = |address: &IpAddr| address.is_loopback() || *address == listen.ip();
+        self.port == listen.port() && self.addresses.iter().any(is_here)
+    }
+
     /// Whether the engine itself is behind the port, and not a machine that is logged in to.
     pub(crate) fn is_the_engines_own(&self) -> bool {
         self.scheme != "ssh"

@@ -9,8 +9,9 @@ use std::{
 
 use anyhow::anyhow;
 use drowse_gateway::{
-    Chooser, Drained, Gateway, GatewayOptions, HostPattern, HttpReadiness, InFlight, Route,
-    RouteSpec, RouteTable, Standpoint, upstream,
+    Chooser, Drained, Gateway, GatewayOptions, HostPattern, HttpReadiness, InFlight,
+    ListenerOptions, Route, RouteSpec, RouteTable, Standpoint, TcpReadiness, Tls, UpstreamPolicy,
+    upstream,
 };
 use drowse_provider::Engine;
 use drowse_watcher::{Readiness, ReadyWhenHealthy, ReadyWhenRunning, Workload};
@@ -24,9 +25,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::{
-    config::Config,
+    config::{Config, Listen},
     exit::{CommandError, Exit},
-    plan::{EngineView, Planned, PlannedContainer, PlannedRoute, ReadyWhen, upstream_policy},
+    handed::HandedSockets,
+    plan::{
+        Dialled, EngineView, Planned, PlannedContainer, PlannedRoute, ReadyWhen, Spoken,
+        upstream_policy,
+    },
     view::Entry,
 };
 
@@ -42,7 +47,9 @@ pub(crate) struct Front(Gateway);
 #[derive(Debug)]
 pub(crate) struct Bound {
     gateway: Gateway,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(Listen, TcpListener)>,
+    tls: Option<Tls>,
+    is_handed: bool,
 }
 
 /// The served sockets and the connections that came by them.
@@ -50,6 +57,8 @@ pub(crate) struct Bound {
 pub(crate) struct Listeners {
     serving: JoinSet<Drained>,
     shutdown: CancellationToken,
+    /// Looks for changed certificates, until it is dropped.
+    _certificates: JoinSet<()>,
 }
 
 /// What the configuration says about the gateway.
@@ -57,24 +66,49 @@ pub(crate) fn options(config: &Config) -> GatewayOptions {
     let mut options = GatewayOptions::new();
     options.grace = config.shutdown_grace;
     options.trusted_proxies = config.trusted_proxies.clone();
+    options.page = config.page.clone();
     options
 }
 
 impl Front {
-    /// Listens at all of these addresses, or at none. Who connects waits for [`Bound::serve`].
+    /// Listens at all of these addresses, or at none: by a socket that was handed over where there is
+    /// one for the address. Who connects waits for [`Bound::serve`].
     ///
     /// # Errors
     /// Which address cannot be had, why, and what to do.
     pub(crate) fn bind(
-        wanted: &[SocketAddr],
+        wanted: &[impl Into<Listen> + Copy],
+        handed: &mut HandedSockets,
         options: GatewayOptions,
     ) -> Result<(Self, Bound), CommandError> {
         let gateway = Gateway::new(options);
+        let mut is_handed = false;
         let listeners = wanted
             .iter()
-            .map(|address| bind(*address).map_err(|error| explain(*address, &error)))
-            .collect::<Result<_, _>>()?;
-        Ok((Self(gateway.clone()), Bound { gateway, listeners }))
+            .map(|wanted| {
+                let listen: Listen = (*wanted).into();
+                let bound = match handed.for_address(listen.address) {
+                    Some(socket) => {
+                        is_handed = true;
+                        TcpListener::from_std(socket)
+                    }
+                    None => bind(listen.address),
+                };
+                let listener = bound.map_err(|error| explain(listen.address, &error))?;
+                Ok((listen, listener))
+            })
+            .collect::<Result<_, CommandError>>()?;
+        Ok((Self(gateway.clone()), Bound { gateway, listeners, tls: None, is_handed }))
+    }
+
+    /// Goes by what another configuration says about the gateway.
+    pub(crate) fn reconfigure(&self, config: &Config) {
+        self.0.set_options(options(config));
+    }
+
+    /// What serves.
+    pub(crate) fn gateway(&self) -> Gateway {
+        self.0.clone()
     }
 
     /// The peers that have sent forwarding headers.
@@ -127,21 +161,51 @@ impl Front {
 }
 
 impl Bound {
+    /// Whether a socket was handed over: whoever restarts drowse has clients waiting there.
+    pub(crate) fn is_handed(&self) -> bool {
+        self.is_handed
+    }
+
     /// Where it listens, with the ports that the system chose.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.listens().into_iter().map(|listen| listen.address).collect()
+    }
+
+    /// The same, with what is spoken there.
+    pub(crate) fn listens(&self) -> Vec<Listen> {
+        let bound = self.listeners.iter().filter_map(|(listen, listener)| {
+            Some(Listen { address: listener.local_addr().ok()?, ..*listen })
+        });
+        bound.collect()
+    }
+
+    /// Shows these certificates where TLS is to be spoken. Without any nothing is answered there.
+    pub(crate) fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Answers requests from now on.
     pub(crate) fn serve(self) -> Listeners {
         let shutdown = CancellationToken::new();
         let mut serving = JoinSet::new();
-        for listener in self.listeners {
+        let mut certificates = JoinSet::new();
+        if let Some(tls) = self.tls.clone() {
+            let gateway = self.gateway.clone();
+            certificates.spawn(async move { tls.follow(|| hosts(&gateway)).await });
+        }
+        for (listen, listener) in self.listeners {
+            let mut options = ListenerOptions::default();
+            options.proxy_protocol = listen.proxy_protocol;
+            if listen.tls {
+                // The configuration was refused otherwise.
+                let Some(tls) = self.tls.clone() else { continue };
+                options.tls = Some(tls);
+            }
             let gateway = self.gateway.clone();
             let shutdown = shutdown.clone();
-            serving.spawn(async move { gateway.serve(listener, shutdown).await });
+            serving.spawn(async move { gateway.serve_as(listener, options, shutdown).await });
         }
-        Listeners { serving, shutdown }
+        Listeners { serving, shutdown, _certificates: certificates }
     }
 }
 
@@ -157,7 +221,14 @@ impl Listeners {
     }
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+/// The hosts of all routes.
+fn hosts(gateway: &Gateway) -> BTreeSet<String> {
+    let table = gateway.routes();
+    let hosts = table.routes().iter().flat_map(|route| &route.spec().hosts);
+    hosts.map(ToString::to_string).collect()
+}
+
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A restart must not wait for the connections of the last run to be forgotten.
     socket.set_reuseaddr(true)?;
@@ -192,10 +263,16 @@ pub(crate) fn readiness(
         ReadyWhen::Running => return Arc::new(ReadyWhenRunning),
         ReadyWhen::Healthy => return Arc::new(ReadyWhenHealthy),
         ReadyWhen::Answering(probe) => probe,
+        ReadyWhen::Accepting(Dialled { port, address, network }) => {
+            let policy = upstream_policy(port, address, network);
+            let chooser = Chooser::new(engine.clone(), standpoint.clone(), policy);
+            return Arc::new(TcpReadiness::new(chooser));
+        }
     };
     let policy = upstream_policy(probe.port, probe.address, probe.network);
     let chooser = Chooser::new(engine.clone(), standpoint.clone(), policy);
-    let readiness = HttpReadiness::new(chooser).with_path(probe.path.as_str());
+    let readiness =
+        HttpReadiness::new(chooser).with_path(probe.path.as_str()).with_scheme(&probe.scheme);
     Arc::new(match &probe.host {
         Some(HostPattern::Exact(host)) => readiness.with_host(host),
         _ => readiness,
@@ -217,6 +294,15 @@ pub(crate) fn route(
     spec.path = route.path.clone();
     spec.passive = route.passive.clone();
     spec.quiet_after = route.quiet_after;
+    let Spoken { scheme, strip_prefix, https_only, request_headers, response_headers } =
+        route.spoken.clone();
+    spec.scheme = scheme;
+    spec.strip_prefix = strip_prefix;
+    spec.https_only = https_only;
+    spec.request_headers = request_headers;
+    spec.response_headers = response_headers;
+    spec.page_details = route.page_details;
+    spec.access = route.access.clone();
     Route::new(spec)
 }
 
@@ -229,16 +315,26 @@ pub(crate) fn upstream(
     route: &PlannedRoute,
     view: Option<&EngineView>,
 ) -> Result<(Option<String>, String), String> {
+    let policy = upstream_policy(route.port, route.address.clone(), planned.network.clone());
+    let (target, why) = upstream_by(planned, &policy, view)?;
+    Ok((target.map(|target| route.spoken.shown(&target)), why))
+}
+
+/// The same, by what a route says about its upstream.
+pub(crate) fn upstream_by(
+    planned: &Planned,
+    policy: &UpstreamPolicy,
+    view: Option<&EngineView>,
+) -> Result<(Option<String>, String), String> {
     let (Some(details), Some(view)) = (&planned.details, view) else {
-        return Ok(match (&planned.container, route.port) {
+        return Ok(match (&planned.container, policy.port) {
             (PlannedContainer::Process(_), Some(port)) => {
                 (Some(format!("127.0.0.1:{port}")), "a process of this machine".to_owned())
             }
             _ => (None, "decided when the container is there".to_owned()),
         });
     };
-    let policy = upstream_policy(route.port, route.address.clone(), planned.network.clone());
-    match upstream::choose(details, &view.reach, &view.capabilities, &view.here.vantage, &policy) {
+    match upstream::choose(details, &view.reach, &view.capabilities, &view.here.vantage, policy) {
         Ok(upstream) => Ok((upstream.target.map(|target| target.to_string()), upstream.why)),
         Err(none) => Err(none.to_string()),
     }
@@ -254,7 +350,9 @@ mod tests {
     async fn a_port_that_is_taken_is_named_with_what_to_do() {
         let other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = other.local_addr().unwrap();
-        let error = Front::bind(&[address], GatewayOptions::new()).unwrap_err().to_string();
+        let error = Front::bind(&[address], &mut HandedSockets::default(), GatewayOptions::new())
+            .unwrap_err()
+            .to_string();
         let words = error.replace(&address.port().to_string(), "PORT");
         insta::assert_snapshot!(words, @"error: cannot listen on 127.0.0.1:PORT: port PORT is in use; stop what listens there, or choose another address with `--listen`");
     }

@@ -83,7 +83,8 @@ impl Asked {
         let by_path = planned.gates.veto_path.as_ref().map(|veto| {
             let policy = upstream_policy(veto.port, veto.address.clone(), planned.network.clone());
             let (engine, standpoint) = (subject.engine.clone(), subject.standpoint.clone());
-            let question = HttpVeto::new(Chooser::new(engine, standpoint, policy), &*veto.path);
+            let chooser = Chooser::new(engine, standpoint, policy);
+            let question = HttpVeto::new(chooser, &*veto.path).with_scheme(&veto.scheme);
             Veto::by_path(
                 name,
                 match &veto.host {

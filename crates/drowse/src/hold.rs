@@ -22,6 +22,9 @@ pub(crate) async fn hold(state: &StateFolder, arguments: &HoldArgs) -> CommandRe
              says why",
         );
     }
+    if let Some(why) = &held.not_yet {
+        complain(format_args!("warning: it does not count yet, and does as soon as it can: {why}"));
+    }
     Ok(())
 }
 
@@ -76,6 +79,7 @@ mod tests {
             until: None,
             reason: Some("restore".to_owned()),
             lasting: true,
+            not_yet: None,
             took_ms: 1_240,
         };
         let for_good = words(&held);
@@ -84,6 +88,6 @@ mod tests {
         wiki is asleep, and held asleep until `drowse unhold wiki`
         wiki is asleep, and held asleep until 2026-11-26T18:00:00Z
         ");
-        insta::assert_snapshot!(serde_json::to_string(&held).unwrap(), @r#"{"workload":"wiki","state":"asleep","hold":"asleep","until":"2026-11-26T18:00:00Z","reason":"restore","lasting":true,"took_ms":1240}"#);
+        insta::assert_snapshot!(serde_json::to_string(&held).unwrap(), @r#"{"workload":"wiki","state":"asleep","hold":"asleep","until":"2026-11-26T18:00:00Z","reason":"restore","lasting":true,"not_yet":null,"took_ms":1240}"#);
     }
 }

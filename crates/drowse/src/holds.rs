@@ -21,6 +21,7 @@ use crate::{
     listing::{HoldRow, Listing, ProblemRow},
     store::{HoldKind, KEPT_FOR, KeptHold, Store},
     view::{Entry, View},
+    wall::Wall,
 };
 
 /// The holder of the lease that keeps a workload awake.
@@ -105,11 +106,20 @@ impl Holds {
     /// Keeps a hold instead of whatever held the workload before, and lets it act; whether it outlasts
     /// drowse. Cancel safe but for that: it may be kept all the same.
     pub(crate) async fn hold(&self, entry: &Entry, hold: KeptHold) -> bool {
-        let name = &entry.planned.name;
-        self.0.store.change_holds(|holds| holds.insert(name.clone(), hold));
-        self.0.news.notify_one();
+        self.put(&entry.planned.name, hold);
         self.settle([entry]).await;
         self.0.store.flush().await
+    }
+
+    /// The same of a workload that is not managed yet: it acts from when it is.
+    pub(crate) async fn hold_unread(&self, workload: &str, hold: KeptHold) -> bool {
+        self.put(workload, hold);
+        self.0.store.flush().await
+    }
+
+    fn put(&self, workload: &str, hold: KeptHold) {
+        self.0.store.change_holds(|holds| holds.insert(workload.to_owned(), hold));
+        self.0.news.notify_one();
     }
 
     /// Says that a workload is about to be held asleep, for as long as what is returned lives; `None` if
@@ -140,9 +150,9 @@ impl Holds {
         self.0.store.flush().await;
     }
 
-    /// Releases a workload, or what was one; `None` if nobody holds it, but then nothing acts any more
-    /// either.
-    pub(crate) async fn release(&self, workload: &str) -> Option<KeptHold> {
+    /// Ends the hold of a workload, or of what was one; `None` if nobody holds it, but then nothing acts
+    /// any more either.
+    pub(crate) async fn unhold(&self, workload: &str) -> Option<KeptHold> {
         let held = self.of(workload);
         let removed = self.0.store.change_holds(|holds| holds.remove(workload));
         self.0.news.notify_one();
@@ -166,7 +176,7 @@ impl Holds {
     /// Lets each hold act upon the workload of its name.
     pub(crate) async fn settle(&self, entries: impl IntoIterator<Item = &Entry>) {
         let mut acting = self.0.acting.lock().await;
-        // Not before it is our turn: whoever released one meanwhile has ended what it did.
+        // Not before it is our turn: whoever ended one meanwhile has ended what it did.
         let holds = self.all();
         for Entry { planned, workload, .. } in entries {
             let Some(hold) = holds.get(&planned.name) else {
@@ -272,7 +282,7 @@ impl Holds {
             let words = hold.words();
             Problem::warning(format!(
                 "workload `{name}`: there is none of that name now, and it is {words} when there is one \
-                 again; `drowse unhold {name}` releases it"
+                 again; `drowse unhold {name}` ends that"
             ))
         })
         .collect()
@@ -325,14 +335,17 @@ impl KeptHold {
         (self.kind, &self.reason, self.until) == (other.kind, &other.reason, other.until)
     }
 
+    /// Until when, for programs; `None`: until somebody ends it.
+    pub(crate) fn until_the_second(&self) -> Option<String> {
+        self.until.map(|until| Wall::from(until).to_the_second())
+    }
+
     /// For people: "held asleep until 2026-11-26T12:00:00Z: restore".
     pub(crate) fn words(&self) -> String {
-        let until = match self.until {
-            Some(until) => format!(" until {}", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
-            None => " until it is released".to_owned(),
-        };
+        let until = self.until_the_second();
+        let until = until.as_deref().unwrap_or("`drowse unhold`");
         let reason = self.reason.as_deref().map(|reason| format!(": {reason}"));
-        format!("held {}{until}{}", self.kind.as_str(), reason.unwrap_or_default())
+        format!("held {} until {until}{}", self.kind.as_str(), reason.unwrap_or_default())
     }
 }
 

@@ -7,7 +7,8 @@ mod dialect;
 use std::collections::BTreeMap;
 
 use crate::config::{
-    Definition, Given, ROUTE_KEYS, RouteSettings, Settings, WORKLOAD_KEYS, did_you_mean,
+    AccessSettings, Definition, Given, HEADER_KEYS, HeaderKey, ROUTE_KEYS, RouteSettings, Settings,
+    SpokenSettings, WORKLOAD_KEYS, did_you_mean,
 };
 
 pub(crate) use dialect::{Dialect, covers};
@@ -29,11 +30,17 @@ const FILE_ONLY: &[&str] = &[
     "cwd",
     "env",
     "listen",
+    "label-ports",
     "never-sleep",
     "shutdown-grace",
     "trusted-proxies",
     "veto-command",
+    "ca-file",
+    "basic-auth",
+    "forward-auth",
 ];
+
+const FILE_ALONE: &str = "only the configuration file can say this";
 
 /// What a container's labels ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +48,7 @@ pub(crate) struct Labelled {
     /// The workload's name, if it is not to be the container's.
     pub(crate) name: Option<Given<String>>,
     pub(crate) settings: Settings,
-    /// The routes that have a host.
+    /// The routes that have a host or a port of drowse's.
     pub(crate) routes: Vec<RouteSettings>,
     /// Ports of routes that have no host: they tell where the application listens.
     pub(crate) port: Option<Given<u16>>,
@@ -116,11 +123,17 @@ impl Dialect {
                     labelled.routes.push(route);
                 }
                 mistakes.extend(refused);
+            } else if route.tcp.is_some() || route.udp.is_some() {
+                labelled.routes.push(route);
             } else if name != DEFAULT_ROUTE {
                 mistakes
                     .push(format!("route `{name}` has no host: set `drowse.routes.{name}.host`"));
             } else if route.path.is_some() || route.address.is_some() {
                 mistakes.push("a path or an address without a host: set `drowse.host`".to_owned());
+            } else if route.spoken != SpokenSettings::default() {
+                mistakes.push("keys of a route without a host: set `drowse.host`".to_owned());
+            } else if route.access != AccessSettings::default() {
+                mistakes.push("who may enter, without a host: set `drowse.host`".to_owned());
             } else {
                 labelled.port = route.port;
             }
@@ -152,6 +165,23 @@ impl Dialect {
         Ok(labelled.settings.needs)
     }
 
+    /// What can be read of that: what is wrong with one name is no reason to stop the others under it.
+    pub(crate) fn readable_needs(
+        &self,
+        labels: &BTreeMap<String, String>,
+    ) -> Option<Given<Vec<String>>> {
+        let label = format!("{PREFIX}needs");
+        let alone = |name: &str| BTreeMap::from([(label.clone(), name.to_owned())]);
+        let names = labels.get(&label)?.split(',');
+        let each = names.filter_map(|name| self.needs(&alone(name)).ok().flatten());
+        each.reduce(|mut all, one| {
+            let new = one.value.into_iter().filter(|name| !all.value.contains(name));
+            let new: Vec<String> = new.collect();
+            all.value.extend(new);
+            all
+        })
+    }
+
     fn apply<'a>(
         &self,
         labelled: &mut Labelled,
@@ -161,9 +191,17 @@ impl Dialect {
         value: &str,
     ) -> Result<(), String> {
         let origin = self.origin(label);
+        if let Some((route, changes, name)) = header_key(key) {
+            self.permits_headers()?;
+            let changes = (changes.of)(routes.entry(route).or_default());
+            return changes.change(name, value).map_err(|error| error.to_string());
+        }
         let in_route = key.strip_prefix(ROUTES).and_then(|rest| rest.rsplit_once('.'));
         let route_key = |key: &str| ROUTE_KEYS.iter().find(|known| known.label() == key);
         if let Some((name, key)) = in_route {
+            if FILE_ONLY.contains(&key) {
+                return Err(FILE_ALONE.to_owned());
+            }
             let definition =
                 route_key(key).ok_or_else(|| self.unknown(label, &format!("routes.{name}.")))?;
             self.permits(definition)?;
@@ -186,9 +224,7 @@ impl Dialect {
             "name" => {
                 Err(format!("`{value}` is no name: letters, digits, `-`, `_` and `.` are expected"))
             }
-            _ if FILE_ONLY.contains(&key) => {
-                Err("only the configuration file can say this".to_owned())
-            }
+            _ if FILE_ONLY.contains(&key) => Err(FILE_ALONE.to_owned()),
             _ => Err(self.unknown(label, "")),
         }
     }
@@ -213,6 +249,18 @@ impl Dialect {
             None => format!("there is no such {what}"),
         }
     }
+}
+
+/// The route, the key and the header's name of a label that changes one.
+fn header_key(key: &str) -> Option<(&str, &'static HeaderKey, &str)> {
+    HEADER_KEYS.iter().find_map(|known| {
+        let (before, name) = key.split_once(&format!("{}.", known.label()))?;
+        let route = match before {
+            "" => DEFAULT_ROUTE,
+            before => before.strip_prefix(ROUTES)?.strip_suffix('.')?,
+        };
+        Some((route, known, name))
+    })
 }
 
 fn is_name(text: &str) -> bool {

@@ -117,7 +117,7 @@ pub(crate) struct HoldRow {
     pub(crate) kind: String,
     pub(crate) reason: Option<String>,
     pub(crate) since: Wall,
-    /// Until when; else until it is released.
+    /// Until when; else until somebody ends it.
     pub(crate) until: Option<Wall>,
 }
 

@@ -24,6 +24,7 @@ mod front;
 mod gates;
 #[cfg(test)]
 mod guide;
+mod handed;
 mod hold;
 mod holds;
 mod labels;
@@ -34,11 +35,14 @@ mod logging;
 mod memory;
 mod output;
 mod plan;
+mod ports;
+mod reload;
 mod run;
 mod schedule;
 mod state;
 mod store;
 mod supervisor;
+mod tls;
 mod view;
 mod wall;
 mod whereabouts;
@@ -51,6 +55,7 @@ use clap::{CommandFactory as _, Parser as _};
 use crate::{
     cli::{Cli, Command},
     exit::{CommandError, CommandResult, Exit},
+    handed::HandedSockets,
     state::StateFolder,
 };
 
@@ -85,13 +90,18 @@ fn dispatch(cli: Cli) -> CommandResult {
     logging::set_up(global.log_format, filter, requests)
         .map_err(|words| CommandError::words(Exit::Usage, words))?;
     let state = StateFolder::locate(global.state_dir.as_deref());
+    // Before the runtime's threads begin; commands beside the running drowse have no use for them.
+    let handed = match command {
+        Command::Run(_) => HandedSockets::take(),
+        _ => HandedSockets::default(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CommandError::new(Exit::Failure, error))?;
     runtime.block_on(async {
         match command {
-            Command::Run(arguments) => run::run(&state, &arguments).await,
+            Command::Run(arguments) => run::run(&state, &arguments, handed).await,
             Command::Demo(arguments) => demo::demo(&arguments, peers).await,
             Command::Check(arguments) => check::check(&arguments).await,
             Command::List(arguments) => list::list(&state, &arguments).await,

@@ -1,14 +1,21 @@
 //! From what the user wants and what the engines have to what is managed: pure, so that `check`
 //! and `run` cannot disagree.
 
+mod access;
 mod claims;
+mod file;
 mod gates;
+mod inventory;
+mod labelled;
+mod names;
 mod needs;
 mod past;
 mod policy;
+mod ports;
 mod refusals;
 mod selves;
 mod services;
+mod spoken;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,125 +23,38 @@ use std::{
     time::Duration,
 };
 
-use drowse_gateway::{HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, Vantage, upstream};
-use drowse_provider::{
-    Capabilities, ContainerStatus, Details, Observation, Reach, Reference, Transport,
-    compose::{self, Member},
+use drowse_gateway::{
+    Access, HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, UpstreamScheme, upstream,
 };
+use drowse_provider::{ContainerStatus, Details, Observation, Reference, Transport};
 use drowse_watcher::Policy;
 
+pub(crate) use access::{networks_in_words, trouble as access_trouble, words as access_in_words};
 pub(crate) use claims::Incumbents;
 use claims::{Reserved, in_order, name_is_taken_by, route_is_taken_by, settle};
 use gates::gates;
 pub(crate) use gates::{PlannedGates, UseLimits};
+pub(crate) use inventory::{EngineView, Inventory, UnreadContainer};
 use needs::Absent;
-pub(crate) use needs::{PlannedNeed, PlannedNeeds};
+pub(crate) use needs::{NeedTarget, PlannedNeed, PlannedNeeds};
 pub(crate) use past::{Crowds, unmanaged, ways_past};
 use policy::{
     may_sleep_under_ha, network, no_high_availability, passive, policy, quiet_after, ready,
     schedule,
 };
+pub(crate) use ports::{PlannedPortRoute, PortKind};
 use refusals::{hosts_our_machine, left_alone, refusals};
 use selves::{leads_to_us, refuse_our_own, refuse_our_port};
 pub(crate) use services::is_named;
 use services::{Bound, Services, lasting_reference, namesakes};
+pub(crate) use spoken::Spoken;
+use spoken::spoken;
 
 use crate::{
-    config::{
-        Config, ContainerConfig, Given, Origin, PROCESS_ENGINE, Problem, ProcessConfig, Ready,
-        RouteSettings, Settings, WorkloadConfig,
-    },
-    entrance::Entrance,
-    labels::{self, Dialect, Labelled, Reading},
+    config::{Config, Given, Origin, Problem, ProcessConfig, Ready, RouteSettings, Settings},
+    labels,
     schedule::Schedule,
-    whereabouts::Here,
 };
-
-/// An engine as it was last read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct EngineView {
-    pub(crate) capabilities: Capabilities,
-    /// From where its containers can be dialled.
-    pub(crate) reach: Reach,
-    /// drowse itself, as this engine has it.
-    pub(crate) here: Here,
-    /// Who else is on its networks.
-    pub(crate) crowds: Arc<Crowds>,
-    /// What the engine's machine calls itself, if it is known.
-    pub(crate) machine: Option<String>,
-    /// The containers that concern us; `None` before the first read.
-    pub(crate) containers: Option<Vec<Arc<Details>>>,
-    /// What concerns us, too, and could never be read, by id: hosts that nobody has may belong there.
-    pub(crate) unread: BTreeMap<String, UnreadContainer>,
-    /// Why none of its containers can be seen, if that is so; the same goes for hosts.
-    pub(crate) blindness: Option<Problem>,
-    /// Why the engine cannot be reached, while it cannot.
-    pub(crate) trouble: Option<String>,
-    /// Whether nothing of it will ever be managed: another engine is the same one.
-    pub(crate) is_refused: bool,
-    /// The ways to engines that may lead through one of its containers.
-    pub(crate) entrances: Vec<Entrance>,
-    /// How its containers say what they want.
-    pub(crate) dialect: Dialect,
-}
-
-/// A container of which only its list tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct UnreadContainer {
-    pub(crate) name: String,
-    pub(crate) problem: Problem,
-}
-
-impl EngineView {
-    /// What keeps it from being known whole.
-    pub(crate) fn unseen(&self) -> impl Iterator<Item = &Problem> {
-        self.unread.values().map(|unread| &unread.problem).chain(&self.blindness)
-    }
-
-    /// Whether a host that nobody has may turn out to be of one of its containers. What is refused is
-    /// not waited for.
-    pub(crate) fn may_bring_hosts(&self) -> bool {
-        !self.is_refused && self.containers.is_none() || self.unseen().next().is_some()
-    }
-
-    /// Whether the container of that name or number is there, and could not be read.
-    pub(crate) fn is_unread(&self, reference: &Reference) -> bool {
-        let nothing = BTreeMap::new();
-        self.unread.iter().any(|(id, unread)| is_named(id, &unread.name, &nothing, reference))
-    }
-
-    /// Whether an address of one of its containers means that container here, and nobody else.
-    pub(crate) fn addresses_are_ours(&self) -> bool {
-        matches!(self.here.vantage, Vantage::Inside(_))
-            || matches!(self.reach, Reach::Local | Reach::Routed)
-    }
-
-    /// Whether its containers are known by a number for good, and their names are anybody's.
-    pub(crate) fn is_numbered(&self) -> bool {
-        matches!(self.dialect, Dialect::Notes { .. })
-    }
-
-    /// An engine that was not read yet.
-    pub(crate) fn unread(capabilities: Capabilities, reach: Reach) -> Self {
-        Self {
-            capabilities,
-            reach,
-            here: Here::default(),
-            machine: None,
-            crowds: Arc::default(),
-            containers: None,
-            unread: BTreeMap::new(),
-            blindness: None,
-            trouble: None,
-            is_refused: false,
-            entrances: Vec::new(),
-            dialect: Dialect::default(),
-        }
-    }
-}
-
-/// All engines as they were last read, by name.
-pub(crate) type Inventory = BTreeMap<String, EngineView>;
 
 /// What is managed.
 #[derive(Clone, Debug)]
@@ -162,6 +82,8 @@ pub(crate) struct Planned {
     /// The container as it was last read, if it was there.
     pub(crate) details: Option<Arc<Details>>,
     pub(crate) from: DefinedIn,
+    /// Its TCP and UDP routes.
+    pub(crate) port_routes: Vec<PlannedPortRoute>,
 }
 
 /// What a planned workload starts and stops.
@@ -195,6 +117,12 @@ pub(crate) struct PlannedRoute {
     pub(crate) passive: PassiveRule,
     /// How long an upgraded connection may be quiet and still count.
     pub(crate) quiet_after: Option<Duration>,
+    /// How its upstream is spoken to, and what changes on the way.
+    pub(crate) spoken: Spoken,
+    /// Whether the waiting page shows what engines say.
+    pub(crate) page_details: bool,
+    /// Who may enter.
+    pub(crate) access: Access,
 }
 
 /// How it is found out that a workload serves.
@@ -206,6 +134,16 @@ pub(crate) enum ReadyWhen {
     Healthy,
     /// It answers.
     Answering(Probe),
+    /// It accepts connections.
+    Accepting(Dialled),
+}
+
+/// What is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dialled {
+    pub(crate) port: Option<u16>,
+    pub(crate) address: Option<String>,
+    pub(crate) network: Option<String>,
 }
 
 /// What an answer to a probe is asked from.
@@ -216,23 +154,36 @@ pub(crate) struct Probe {
     pub(crate) network: Option<String>,
     pub(crate) path: PathPrefix,
     pub(crate) host: Option<HostPattern>,
+    pub(crate) scheme: UpstreamScheme,
 }
 
 impl Planned {
-    /// How it is found out that it serves: as is said, or by its first route. What has no route is
-    /// ready when it runs: there is nobody to ask it for anything.
+    /// How it is found out that it serves: as is said, or by its first HTTP route, or else by its first
+    /// TCP route. What has none is ready when it runs: nobody can ask it for anything.
     pub(crate) fn ready_when(&self) -> ReadyWhen {
         let route = match (self.ready, self.routes.first()) {
             (Some(Ready::Healthy), _) => return ReadyWhen::Healthy,
-            (Some(Ready::Running), _) | (None, None) => return ReadyWhen::Running,
+            (Some(Ready::Running), _) => return ReadyWhen::Running,
+            (None, None) => {
+                let mut by_tcp = self.port_routes.iter();
+                let by_tcp = by_tcp.find(|route| route.transport() == Transport::Tcp);
+                return by_tcp.map_or(ReadyWhen::Running, |route| {
+                    ReadyWhen::Accepting(Dialled {
+                        port: route.port,
+                        address: route.address.clone(),
+                        network: self.network.clone(),
+                    })
+                });
+            }
             (None, Some(route)) => route,
         };
         ReadyWhen::Answering(Probe {
             port: route.port,
             address: route.address.clone(),
             network: self.network.clone(),
-            path: route.path.clone(),
+            path: if route.spoken.strip_prefix { PathPrefix::root() } else { route.path.clone() },
             host: route.hosts.first().cloned(),
+            scheme: route.spoken.scheme.clone(),
         })
     }
 }
@@ -259,52 +210,9 @@ pub(crate) struct Waiting {
 pub(crate) struct Plan {
     pub(crate) workloads: Vec<Planned>,
     pub(crate) waiting: Vec<Waiting>,
+    /// What containers need that could not be read: names of workloads, each with who needs it.
+    pub(crate) awaited: BTreeMap<String, String>,
     pub(crate) problems: Vec<Problem>,
-}
-
-impl Planned {
-    /// How the container is named to its engine: for logs, and as long as the workload is the same.
-    pub(crate) fn container_name(&self) -> String {
-        match &self.container {
-            PlannedContainer::OnEngine(reference) => reference.to_string(),
-            PlannedContainer::Process(_) => self.name.clone(),
-        }
-    }
-
-    /// How people call the container: for tables.
-    pub(crate) fn shown_name(&self) -> String {
-        match (&self.container, &self.details) {
-            (PlannedContainer::OnEngine(Reference::Vmid(_)), Some(details)) => details.name.clone(),
-            _ => self.container_name(),
-        }
-    }
-
-    /// The number that its cluster gives it, where its engine is one.
-    pub(crate) fn vmid(&self) -> Option<u32> {
-        match (&self.container, &self.details) {
-            (PlannedContainer::OnEngine(Reference::Vmid(vmid)), _) => Some(*vmid),
-            (_, Some(details)) => details.node.as_ref().and(details.id.parse().ok()),
-            _ => None,
-        }
-    }
-
-    /// Its tags, where its engine has numbers and tags.
-    pub(crate) fn tags(&self) -> Vec<String> {
-        let Some(details) = self.details.as_ref().filter(|_| self.vmid().is_some()) else {
-            return Vec::new();
-        };
-        details.labels.keys().filter(|label| !labels::is_ours(label)).cloned().collect()
-    }
-
-    /// What works on the container and keeps orders from it, as it was last read.
-    pub(crate) fn lock(&self) -> Option<String> {
-        self.details.as_ref()?.observation.lock.clone()
-    }
-
-    /// The machine of its engine that it is on, where there are several.
-    pub(crate) fn node(&self) -> Option<String> {
-        self.details.as_ref()?.node.clone()
-    }
 }
 
 /// Makes the plan. `incumbents`: who is managed until now.
@@ -312,7 +220,9 @@ pub(crate) fn make(config: &Config, inventory: &Inventory, incumbents: &Incumben
     let services = Services::of(inventory);
     let reserved = Reserved::of(config, inventory);
     let (plan, taken, absent) = (Plan::default(), BTreeMap::new(), Absent::default());
-    let mut planner = Planner { config, inventory, services, reserved, plan, taken, absent };
+    let taken_ports = ports::Taken::default();
+    let mut planner =
+        Planner { config, inventory, services, reserved, plan, taken, taken_ports, absent };
     let mut managed_by_file: Vec<Bound> = Vec::new();
     for workload in &config.workloads {
         if let Some(bound) = planner.plan_file(workload, &managed_by_file) {
@@ -353,230 +263,14 @@ struct Planner<'a> {
     plan: Plan,
     /// Who has a host and path: the workload's name.
     taken: BTreeMap<(HostPattern, PathPrefix), String>,
+    taken_ports: ports::Taken,
     absent: Absent,
 }
 
 impl Planner<'_> {
-    /// Plans a workload of the file; what it is bound to.
-    fn plan_file(&mut self, workload: &WorkloadConfig, managed: &[Bound]) -> Option<Bound> {
-        let mut mistakes = Vec::new();
-        let (engine, container, details, view) = match &workload.container {
-            ContainerConfig::Process(process) => (
-                PROCESS_ENGINE.to_owned(),
-                PlannedContainer::Process(process.clone()),
-                None,
-                &EngineView::unread(Capabilities::all(), Reach::Loopback),
-            ),
-            ContainerConfig::OnEngine { engine, reference } => {
-                let view = self.inventory.get(engine)?;
-                let Some(containers) = &view.containers else {
-                    self.reserve_hosts(workload);
-                    self.plan.waiting.push(Waiting {
-                        name: workload.name.clone(),
-                        engine: engine.clone(),
-                        container: reference.to_string(),
-                        vmid: match reference {
-                            Reference::Vmid(vmid) => Some(*vmid),
-                            _ => None,
-                        },
-                    });
-                    return None;
-                };
-                let found = match namesakes(view, containers, reference) {
-                    Some(several) => Err(several),
-                    None => {
-                        self.services.find(engine, containers, reference).map_err(|e| e.to_string())
-                    }
-                };
-                let details = found.unwrap_or_else(|why| {
-                    mistakes.push(why);
-                    None
-                });
-                let container = PlannedContainer::OnEngine(reference.clone());
-                (engine.clone(), container, details.cloned(), view)
-            }
-        };
-        let bound = details.as_ref().map(|details| Bound::to(&engine, details));
-        let alone = left_alone(self.config, &workload.name, &container, details.as_deref());
-        if let Some(why) = alone {
-            let subject = format!("workload `{}`", workload.name);
-            self.plan.problems.push(Problem::warning(why).about(subject).at(&workload.place));
-            if let Some(details) = details {
-                self.absent.add_needs(&engine, &details, &workload.settings);
-                self.absent.add(workload.name.clone(), engine, Some(details));
-            }
-            return bound;
-        }
-        if let Some(details) = &details
-            && managed.iter().any(|other| other.covers(&engine, details))
-        {
-            self.plan.problems.push(
-                Problem::error(format!(
-                    "workload `{}`: its container is another workload's already",
-                    workload.name
-                ))
-                .at(&workload.place),
-            );
-            return None;
-        }
-        let (labelled, wrong) = match details.as_ref().map(|it| view.dialect.read(&it.labels)) {
-            Some(Reading::Enabled(labelled)) => (*labelled, Vec::new()),
-            Some(Reading::Wrong { mistakes, rest }) => (*rest, mistakes),
-            _ => (Labelled::default(), Vec::new()),
-        };
-        let draft = |labelled: Labelled| Draft {
-            name: workload.name.clone(),
-            engine: engine.clone(),
-            container: container.clone(),
-            details: details.clone(),
-            settings: workload.settings.clone().or(&labelled.settings),
-            route_settings: workload.routes.clone().unwrap_or(labelled.routes),
-            port: labelled.port,
-            from: DefinedIn::File,
-        };
-        let planned = if view.is_numbered() {
-            let (planned, left_out) = self.planned_by_notes(draft, labelled, view, &mut mistakes);
-            for why in wrong.into_iter().chain(left_out) {
-                let message =
-                    format!("workload `{}`: left out of what its notes say: {why}", workload.name);
-                self.plan.problems.push(Problem::warning(message).at(&workload.place));
-            }
-            planned
-        } else {
-            mistakes.extend(wrong);
-            self.planned(draft(labelled), view, &mut mistakes)
-        };
-        for mistake in &mistakes {
-            let message = format!("workload `{}`: {mistake}", workload.name);
-            self.plan.problems.push(Problem::error(message).at(&workload.place));
-        }
-        if mistakes.is_empty() {
-            self.take(planned);
-        } else {
-            if let Some(details) = &planned.details {
-                self.absent.add_needs(&planned.engine, details, &workload.settings);
-            }
-            self.absent.add(planned.name, planned.engine, planned.details);
-        }
-        bound
-    }
-
-    /// What the file gives to a workload is not up for grabs while its engine is out of reach.
-    fn reserve_hosts(&mut self, workload: &WorkloadConfig) {
-        for route in workload.routes.iter().flatten() {
-            let path = route.path.as_ref().map_or_else(PathPrefix::root, |path| path.value.clone());
-            for host in route.hosts.iter().flat_map(|hosts| &hosts.value) {
-                self.taken.insert((host.clone(), path.clone()), workload.name.clone());
-            }
-        }
-    }
-
-    /// Plans what labels or notes define, if nothing is wrong with it.
-    fn plan_labels(
-        &mut self,
-        engine: &str,
-        view: &EngineView,
-        details: &Arc<Details>,
-    ) -> Option<Planned> {
-        let subject = subject(engine, &details.name);
-        let labelled = match view.dialect.read(&details.labels) {
-            Reading::Nothing => return None,
-            Reading::NotEnabled => {
-                if !details.labels.contains_key("drowse.enable") {
-                    let how = view.dialect.how_to_enable();
-                    let why = format!("it has labels of drowse and is not managed: {how}");
-                    self.plan.problems.push(Problem::warning(why).about(&*subject));
-                }
-                // What it says of that counts all the same.
-                self.complain(
-                    &subject,
-                    view.dialect.needs(&details.labels).err().into_iter().collect(),
-                );
-                return None;
-            }
-            Reading::Wrong { mistakes, .. } => {
-                self.complain(&subject, mistakes);
-                return None;
-            }
-            Reading::Enabled(labelled) => *labelled,
-        };
-        if compose::is_one_off(&details.labels) {
-            return None;
-        }
-        let mut mistakes = Vec::new();
-        let reference = lasting_reference(view, details);
-        let containers = view.containers.as_deref().unwrap_or_default();
-        match self.services.find(engine, containers, &reference) {
-            Ok(Some(chosen)) if chosen.id == details.id => {}
-            // Another one stands for the service now.
-            Ok(_) => return None,
-            Err(replicas) => mistakes.push(replicas.to_string()),
-        }
-        let lasting_name = || Member::from(&**details).lasting_name().to_owned();
-        let name = labelled.name.map_or_else(lasting_name, |name| name.value);
-        let container = PlannedContainer::OnEngine(reference);
-        if let Some(why) = left_alone(self.config, &name, &container, Some(details)) {
-            self.plan.problems.push(Problem::warning(why).about(subject));
-            self.absent.add(name, engine.to_owned(), Some(details.clone()));
-            return None;
-        }
-        if let Some(other) = self.plan.workloads.iter().find(|other| other.name == name) {
-            mistakes.push(name_is_taken_by(other));
-        }
-        let planned = self.planned(
-            Draft {
-                name,
-                engine: engine.to_owned(),
-                container,
-                details: Some(details.clone()),
-                settings: labelled.settings,
-                route_settings: labelled.routes,
-                port: labelled.port,
-                from: if view.is_numbered() { DefinedIn::Tag } else { DefinedIn::Labels },
-            },
-            view,
-            &mut mistakes,
-        );
-        if mistakes.is_empty() {
-            return Some(planned);
-        }
-        self.complain(&subject, mistakes);
-        self.absent.add(planned.name, planned.engine, planned.details);
-        None
-    }
-
     fn complain(&mut self, subject: &str, mistakes: Vec<String>) {
         let errors = mistakes.into_iter().map(|why| Problem::error(why).about(subject));
         self.plan.problems.extend(errors);
-    }
-
-    /// Turns a draft of the file into a plan, with as much of its container's notes as can be: whoever
-    /// edits these must not thereby take down what the file defines. What is left out of them, and why.
-    fn planned_by_notes(
-        &self,
-        draft: impl Fn(Labelled) -> Draft,
-        notes: Labelled,
-        view: &EngineView,
-        mistakes: &mut Vec<String>,
-    ) -> (Planned, Vec<String>) {
-        let routes = Labelled { settings: Settings::default(), ..notes.clone() };
-        let settings = Labelled { settings: notes.settings.clone(), ..Labelled::default() };
-        let mut left_out = None;
-        for part in [notes, routes, settings] {
-            let mut wrong = Vec::new();
-            let planned = self.planned(draft(part), view, &mut wrong);
-            if wrong.is_empty() {
-                return (planned, left_out.unwrap_or_default());
-            }
-            left_out.get_or_insert(wrong);
-        }
-        // What is wrong without any of them is the file's own.
-        let mut wrong = Vec::new();
-        let planned = self.planned(draft(Labelled::default()), view, &mut wrong);
-        let mut left_out = left_out.unwrap_or_default();
-        left_out.retain(|why| !wrong.contains(why));
-        mistakes.extend(wrong);
-        (planned, left_out)
     }
 
     /// Turns a draft into a plan and notes what is wrong with it.
@@ -584,6 +278,7 @@ impl Planner<'_> {
         let EngineView { capabilities, reach, here, .. } = view;
         let Draft { name, engine, container, details, settings, route_settings, port, from } =
             draft;
+        let inherited = settings.access.clone().or(&self.config.defaults.access);
         let passive = passive(&settings, &self.config.defaults);
         let quiet_after = quiet_after(&settings, &self.config.defaults);
         let network = network(&settings, &self.config.defaults, details.as_deref());
@@ -615,15 +310,41 @@ impl Planner<'_> {
             ));
             mistakes.extend(hosts_our_machine(self.inventory, view, details));
             refuse_our_own(details, here, mistakes);
-            refuse_our_port(details, view, &self.config.listen, mistakes);
+            refuse_our_port(details, view, Transport::Tcp, &self.config.addresses(), mistakes);
         }
-        let only_port = details.as_deref().map(only_exposed_port);
+        let (by_port, route_settings): (Vec<_>, Vec<_>) =
+            route_settings.into_iter().partition(ports::is_port_route);
+        let common = ports::Common {
+            config: self.config,
+            view,
+            details: details.as_deref(),
+            from,
+            workload: &name,
+            network: network.as_deref(),
+            passive: &passive,
+            quiet_after,
+            access: &inherited,
+        };
+        let mut port_routes = Vec::new();
+        let mut own_ports = ports::Taken::default();
+        for route in by_port {
+            if let Some(route) = ports::route(route, &common, &self.taken_ports, mistakes) {
+                mistakes.extend(own_ports.refuse_own(&name, &route));
+                own_ports.take(&name, &route);
+                port_routes.push(route);
+            }
+        }
+        let only_port =
+            details.as_deref().map(|details| only_exposed_port(details, Transport::Tcp));
         let mut routes = Vec::new();
         let mut claimed = BTreeSet::new();
         for route in route_settings {
+            mistakes.extend(ports::not_of_http(&route));
+            let access = access::access(&route.access, &inherited);
             let mut planned = self.route(route, &name, from, only_port.as_ref(), mistakes);
             planned.passive = passive.clone();
             planned.quiet_after = quiet_after;
+            planned.access = access;
             for host in &planned.hosts {
                 if !claimed.insert((host.clone(), planned.path.clone())) {
                     mistakes.push(format!("two of its routes claim `{host}{}`", planned.path));
@@ -639,7 +360,7 @@ impl Planner<'_> {
                     &policy,
                 ) {
                     Ok(upstream) => {
-                        let why = leads_to_us(&upstream, view, &self.config.listen);
+                        let why = leads_to_us(&upstream, view, &self.config.addresses());
                         mistakes.extend(why.map(|why| format!("route `{}`: {why}", planned.name)));
                     }
                     Err(why) => mistakes.push(format!("route `{}`: {why}", planned.name)),
@@ -650,6 +371,7 @@ impl Planner<'_> {
         let port = port
             .map(|port| port.value)
             .or_else(|| routes.iter().find_map(|route| route.port))
+            .or_else(|| port_routes.iter().find_map(|route| route.port))
             .or_else(|| only_port.and_then(Result::ok));
         let gates = gates(
             &settings,
@@ -676,6 +398,7 @@ impl Planner<'_> {
             needs,
             details,
             from,
+            port_routes,
         }
     }
 
@@ -716,14 +439,37 @@ impl Planner<'_> {
         }
         let address = route.address.map(|address| address.value);
         let (passive, quiet_after) = (PassiveRule::none(), None);
-        PlannedRoute { name: route.name, hosts, path, port, address, passive, quiet_after }
+        let mut wrong = Vec::new();
+        let spoken = spoken(route.spoken, &path, &mut wrong);
+        mistakes.extend(wrong.into_iter().map(|why| format!("route `{}`: {why}", route.name)));
+        let page_details = route.page_details.is_some_and(|details| details.value);
+        PlannedRoute {
+            name: route.name,
+            hosts,
+            path,
+            port,
+            address,
+            passive,
+            quiet_after,
+            spoken,
+            page_details,
+            access: Access::open(),
+        }
     }
 
     fn take(&mut self, planned: Planned) {
         for route in &planned.routes {
+            if let Some(warning) = route.spoken.warning() {
+                let about = format!("workload `{}`", planned.name);
+                let message = format!("route `{}`: {warning}", route.name);
+                self.plan.problems.push(Problem::warning(message).about(about));
+            }
             for host in &route.hosts {
                 self.taken.insert((host.clone(), route.path.clone()), planned.name.clone());
             }
+        }
+        for route in &planned.port_routes {
+            self.taken_ports.take(&planned.name, route);
         }
         self.plan.workloads.push(planned);
     }
@@ -771,12 +517,12 @@ fn at_rest(details: &Details) -> Details {
     still
 }
 
-/// The container's only exposed TCP port, or what to do where there is not one.
-fn only_exposed_port(details: &Details) -> Result<u16, String> {
+/// The container's only exposed port of this kind, or what to do where there is not one.
+fn only_exposed_port(details: &Details, transport: Transport) -> Result<u16, String> {
     let published = details.published.iter().map(|published| published.container);
     let exposed = details.exposed.iter().copied().chain(published);
     let exposed: BTreeSet<u16> =
-        exposed.filter(|port| port.transport == Transport::Tcp).map(|port| port.number).collect();
+        exposed.filter(|port| port.transport == transport).map(|port| port.number).collect();
     match (exposed.first(), exposed.len()) {
         (Some(only), 1) => Ok(*only),
         (None, _) => Err("the container exposes none".to_owned()),

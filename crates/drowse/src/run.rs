@@ -13,16 +13,18 @@ use tracing::info;
 use crate::{
     cli::RunArgs,
     clock::WallClock,
-    config::{self, Config, Problems, Source},
+    config::{self, Config, Listen, Problems, Source},
     control::server::{Control, ControlSocket},
     daemon::{Daemon, EndSignals, Ended, announce_end},
     engines::Engines,
     exit::{CommandError, CommandResult, Exit},
     front::{self, Front},
-    limits, memory,
+    handed::{self, HandedSockets, Phase},
+    limits, memory, reload,
     schedule::Zone,
     state::StateFolder,
     store::{Store, data_folder},
+    tls,
 };
 
 /// Names where the gateway listens if neither the command line nor the file does: for images.
@@ -32,9 +34,14 @@ const LISTEN_VARIABLE: &str = "DROWSE_LISTEN";
 pub(crate) const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResult {
-    let (config, engines, _) = read(arguments.config.as_deref())?;
+pub(crate) async fn run(
+    state: &StateFolder,
+    arguments: &RunArgs,
+    mut handed: HandedSockets,
+) -> CommandResult {
+    let (config, engines, source) = read(arguments.config.as_deref())?;
     let mut signals = EndSignals::new()?;
+    let hang_ups = reload::hang_ups().map_err(|error| CommandError::new(Exit::Failure, error))?;
     limits::raise_descriptors();
     state.create()?;
     let folder = state.path().display();
@@ -46,11 +53,13 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
     })?;
     let _engine_locks = engines.lock(state)?;
     let control = ControlSocket::bind(state.socket())?;
-    let listen = listen(&arguments.listen, &config)?;
+    let listen = listen(&arguments.listen, &config, &handed)?;
     let grace = config.shutdown_grace;
-    let (front, bound) = Front::bind(&listen, front::options(&config))?;
-    let addresses = bound.addresses();
     let folder = data_folder(arguments.data_dir.as_deref());
+    let tls = tls::set_up(&config, folder.as_ref(), source.as_ref())?;
+    let (front, bound) = Front::bind(&listen, &mut handed, front::options(&config))?;
+    let bound = bound.with_tls(tls);
+    let addresses = bound.addresses();
     // Never fails but by a panic of ours, which has been told: then nothing is kept.
     let store = spawn_blocking(move || Store::open(folder.as_ref(), WallClock::system()))
         .await
@@ -59,6 +68,10 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
     for address in addresses {
         info!(%address, "listening");
     }
+    let end_of_reloads = CancellationToken::new();
+    let reloads = reload::follow(source, hang_ups, daemon.reconfigure(), end_of_reloads.clone());
+    let reloads = tokio::spawn(reloads);
+    handed::tell(Phase::Ready);
     let end_of_control = CancellationToken::new();
     let (released, mut releases) = mpsc::channel(1);
     let orders = Control {
@@ -80,6 +93,8 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
         Some(released) = releases.recv() => ("drowse release", Some(released)),
     };
     giving_back.abort();
+    end_of_reloads.cancel();
+    handed::tell(Phase::Stopping);
     announce_end(asked_by, grace);
     let ended = daemon
         .end(async {
@@ -89,6 +104,7 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
     end_of_control.cancel();
     // A panic there has been reported by its own task.
     _ = control.await;
+    _ = reloads.await;
     info!("ended");
     match ended {
         Ended::Whole => Ok(()),
@@ -99,21 +115,34 @@ pub(crate) async fn run(state: &StateFolder, arguments: &RunArgs) -> CommandResu
     }
 }
 
-/// Where the gateway is to listen: what the command line says, else the file, else the environment.
+/// Where the gateway is to listen: what the command line says, else the file, else the environment; and
+/// where the service manager listens for it.
 ///
 /// # Errors
 /// If the environment's is no list of addresses.
 pub(crate) fn listen(
     asked: &[SocketAddr],
     config: &Config,
-) -> Result<Vec<SocketAddr>, CommandError> {
-    if let Some(said) = [asked, &config.listen].into_iter().find(|said| !said.is_empty()) {
-        return Ok(said.to_vec());
-    }
-    let Some(named) = env::var(LISTEN_VARIABLE).ok().filter(|named| !named.is_empty()) else {
-        return Ok(vec![DEFAULT_LISTEN]);
+    handed: &HandedSockets,
+) -> Result<Vec<Listen>, CommandError> {
+    let named = || env::var(LISTEN_VARIABLE).ok().filter(|named| !named.is_empty());
+    let mut said = if !asked.is_empty() {
+        in_clear(asked)
+    } else if !config.listen.is_empty() {
+        config.listen.clone()
+    } else if let Some(named) = named() {
+        in_clear(&named_addresses(&named).map_err(|why| CommandError::words(Exit::Usage, why))?)
+    } else if handed.is_empty() {
+        in_clear(&[DEFAULT_LISTEN])
+    } else {
+        Vec::new()
     };
-    named_addresses(&named).map_err(|why| CommandError::words(Exit::Usage, why))
+    said.extend(in_clear(&handed.beside(&said)));
+    Ok(said)
+}
+
+fn in_clear(addresses: &[SocketAddr]) -> Vec<Listen> {
+    addresses.iter().copied().map(Listen::from).collect()
 }
 
 fn named_addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
@@ -131,10 +160,15 @@ pub(crate) fn read(file: Option<&Path>) -> Result<(Config, Engines, Option<Sourc
         }
         None => (Config::without_file(), None),
     };
-    config.time_zone = config.time_zone.or_else(Zone::of_this_system);
+    config = with_zone(config);
     let engines = Engines::new(&config)
         .map_err(|mut problems: Problems| usage(problems.render(source.as_ref())))?;
     Ok((config, engines, source))
+}
+
+/// Schedules of a file that names no zone go by this system's clock.
+pub(crate) fn with_zone(config: Config) -> Config {
+    Config { time_zone: config.time_zone.or_else(Zone::of_this_system), ..config }
 }
 
 #[cfg(test)]
@@ -152,7 +186,8 @@ mod tests {
     fn the_command_line_comes_before_the_file() {
         let config = config::from_text("listen: 127.0.0.1:1").unwrap();
         let asked = ["127.0.0.1:2".parse().unwrap()];
-        assert_eq!(listen(&asked, &config).unwrap(), asked);
-        assert_eq!(listen(&[], &config).unwrap(), config.listen);
+        let none = HandedSockets::default();
+        assert_eq!(listen(&asked, &config, &none).unwrap(), in_clear(&asked));
+        assert_eq!(listen(&[], &config, &none).unwrap(), config.listen);
     }
 }

@@ -9,6 +9,7 @@
 mod disk;
 mod event;
 pub(crate) mod keeper;
+mod log;
 mod rows;
 
 use std::{
@@ -34,6 +35,7 @@ use self::{
 };
 pub(crate) use self::{
     event::{Event, Numbered},
+    log::{Piece, Place},
     rows::{HoldKind, KeptHold},
 };
 use crate::{clock::WallClock, config::Problem, folder::OwnFolder};
@@ -227,53 +229,6 @@ impl Store {
         self.0.last_event.subscribe()
     }
 
-    /// By how much the numbers of events have grown: by those of a file that could be read only later.
-    pub(crate) fn renumbered_by(&self) -> u64 {
-        self.kept().renumbered_by
-    }
-
-    /// The events with a number above `after`, the oldest first: at most 10,000 are kept. Cancel safe.
-    ///
-    /// # Errors
-    /// Why the file cannot be read: a lower-case fragment.
-    pub(crate) async fn events(&self, after: u64) -> Result<Vec<Numbered>, String> {
-        let this = self.clone();
-        let read = spawn_blocking(move || this.read_events(after)).await;
-        read.unwrap_or_else(|error| Err(error.to_string()))
-    }
-
-    fn read_events(&self, after: u64) -> Result<Vec<Numbered>, String> {
-        // The lock is held until the pending ones are added: what is written meanwhile would be in
-        // neither.
-        let mut file = self.file();
-        let mut events = match &*file {
-            Filed::In(folder, disk) => match disk.events(after) {
-                Ok(events) => events,
-                Err(failure) => {
-                    let is_damaged = matches!(failure, Failure::Damaged(_));
-                    let why = format!("the event log cannot be read: {}", failure.into_words());
-                    if is_damaged {
-                        *file = self.doubted(folder.clone(), &why);
-                    }
-                    return Err(why);
-                }
-            },
-            Filed::Nowhere | Filed::Out { .. } => Vec::new(),
-        };
-        let kept = self.kept();
-        events.extend(kept.new_events.iter().filter(|event| event.number > after).cloned());
-        Ok(events)
-    }
-
-    /// A file that reading has shown to be damaged: the next flush opens it anew, and puts it aside.
-    fn doubted(&self, folder: OwnFolder, why: &str) -> Filed {
-        self.kept().hindrance = Some(why.to_owned());
-        self.0.news.notify_one();
-        let now = Instant::now();
-        let tried = now.checked_sub(TRY_AGAIN).unwrap_or(now);
-        Filed::Out { folder, tried, is_read: true }
-    }
-
     /// What was known of a workload when it was managed before, which is told once.
     pub(crate) fn recall(&self, workload: &str) -> Memory {
         let row = self.kept().remembered.remove(workload);
@@ -284,6 +239,13 @@ impl Store {
     pub(crate) fn remember(&self, workload: &str, memory: &Memory) {
         let row = MemoryRow::of(memory, self.0.clock.now());
         self.kept().new_memories.insert(workload.to_owned(), row);
+    }
+
+    /// Keeps what a workload knew whose management has ended, for whoever manages it next.
+    pub(crate) fn hand_on(&self, workload: &str, memory: &Memory) {
+        self.remember(workload, memory);
+        let row = MemoryRow::of(memory, self.0.clock.now());
+        self.kept().remembered.insert(workload.to_owned(), row);
     }
 
     /// Whose memory may have changed since this was last asked.
@@ -455,6 +417,7 @@ impl Kept {
         holds.append(&mut self.holds);
         self.holds = holds;
         memories.retain(|name, _| !self.new_memories.contains_key(name));
+        memories.append(&mut self.remembered);
         self.remembered = memories;
         for event in &mut self.new_events {
             event.number += last_event;

@@ -25,6 +25,7 @@ use crate::{
     gates::{Gates, Subject},
     holds::Holds,
     plan::{self, EngineView, Incumbents, Inventory, Planned, PlannedContainer, PlannedNeeds},
+    ports::{self, Ports},
     store::Store,
     view::{Entry, Unread, View},
 };
@@ -34,9 +35,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// What runs, and what it follows.
 pub(crate) struct Supervisor {
-    config: Arc<Config>,
+    config: watch::Receiver<Arc<Config>>,
     engines: Arc<Engines>,
     front: Front,
+    ports: Ports,
     /// By workload name.
     running: BTreeMap<String, Arc<Entry>>,
     /// Workloads whose management is ending: until it has, nobody else may begin to manage their
@@ -59,17 +61,19 @@ pub(crate) struct Supervisor {
 impl Supervisor {
     /// A supervisor of nothing yet, and what it will manage.
     pub(crate) fn new(
-        config: Arc<Config>,
+        config: watch::Receiver<Arc<Config>>,
         engines: Arc<Engines>,
         front: Front,
         store: Store,
     ) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, receiver) = watch::channel(Arc::new(View::default()));
         let forwarders = Forwarders::new(front.forwarders());
+        let ports = Ports::new(front.gateway());
         let supervisor = Self {
             config,
             engines,
             front,
+            ports,
             running: BTreeMap::new(),
             ending: BTreeMap::new(),
             endings: JoinSet::new(),
@@ -86,12 +90,17 @@ impl Supervisor {
         (supervisor, receiver)
     }
 
+    /// The ports on which it listens for TCP and UDP routes.
+    pub(crate) fn ports(&self) -> Ports {
+        self.ports.clone()
+    }
+
     /// What people want of workloads until they say otherwise.
     pub(crate) fn holds(&self) -> Holds {
         self.holds.clone()
     }
 
-    /// Follows the inventory until `end`, then ends all management; containers are left as they
+    /// Follows the inventory and the configuration until `end`, then ends all management; containers are left as they
     /// are.
     pub(crate) async fn run(
         mut self,
@@ -131,9 +140,12 @@ impl Supervisor {
                     // Whoever runs us keeps the sender until we have ended.
                     return changed.is_ok();
                 }
+                // Whoever began us may keep to the configuration they had.
+                Ok(()) = self.config.changed() => return true,
                 Some(ended) = self.endings.join_next() => {
-                    if let Ok(ended) = ended {
-                        self.former.extend(self.ending.remove(&ended));
+                    if let Some(entry) = ended.ok().and_then(|ended| self.ending.remove(&ended)) {
+                        self.hand_on(&entry);
+                        self.former.push(entry);
                     }
                     return true;
                 }
@@ -150,9 +162,10 @@ impl Supervisor {
 
     async fn apply(&mut self, inventory: &Inventory) {
         let moved = self.look_around(inventory);
-        let plan = plan::make(&self.config, inventory, &self.incumbents());
+        let config = self.config.borrow_and_update().clone();
+        let plan = plan::make(&config, inventory, &self.incumbents());
         let unmanaged = plan::unmanaged(&plan, inventory);
-        self.bonds.look(&self.config, &plan, inventory);
+        self.bonds.look(&config, &plan, inventory);
         let mut before = std::mem::take(&mut self.running);
         let mut fresh = Vec::new();
         for planned in plan.workloads {
@@ -192,9 +205,9 @@ impl Supervisor {
                 in_between.extend(before);
             }
         }
-        // Before anybody can want any of them.
-        self.holds.settle(self.running.values().map(Arc::as_ref)).await;
+        // Before anybody can want any of them; holds may want them awake at once.
         self.bonds.tell(&self.running, in_between.is_empty()).await;
+        self.holds.settle(self.running.values().map(Arc::as_ref)).await;
         self.look_after_former_requests();
         self.complaints.update(&plan.problems, Instant::now());
         let waiting = plan.waiting.into_iter().map(|planned| Unread {
@@ -216,11 +229,13 @@ impl Supervisor {
         });
         let entries: Vec<Arc<Entry>> = self.running.values().cloned().collect();
         self.front.show(&entries, &in_between, is_discovering);
+        self.ports.show(&entries, &in_between);
         self.view.send_replace(Arc::new(View {
             entries,
             waiting: waiting.collect(),
             unread_engines,
             problems: plan.problems.into_iter().chain(unread).collect(),
+            ports: Some(self.ports.clone()),
         }));
     }
 
@@ -280,8 +295,19 @@ impl Supervisor {
                 })
                 .collect();
         }
+        let mut port_routes = entry.port_routes.clone();
+        if (is_moved || entry.planned.port_routes != planned.port_routes)
+            && let Some((engine, _)) = self.engines.find(&planned.engine)
+        {
+            let standpoint = self.engines.standpoint(&planned.engine);
+            let made = planned
+                .port_routes
+                .iter()
+                .map(|route| ports::route(&planned, route, &entry.workload, &engine, &standpoint));
+            port_routes = made.collect();
+        }
         let (workload, gates) = (entry.workload.clone(), entry.gates.clone());
-        let entry = Entry { planned, workload, routes, gates };
+        let entry = Entry { planned, workload, routes, gates, port_routes };
         self.running.insert(entry.planned.name.clone(), Arc::new(entry));
     }
 
@@ -319,7 +345,13 @@ impl Supervisor {
             Ok((Some(target), _)) => format!("{} -> {target}", route.urls().join(", ")),
             Ok((None, why)) | Err(why) => format!("{} -> {why}", route.urls().join(", ")),
         };
-        let routes = planned.routes.iter().map(leads).collect::<Vec<_>>();
+        let leads_by_port = |route| {
+            let leads = ports::upstream(&planned, route, view);
+            let (Ok((Some(to), _) | (None, to)) | Err(to)) = leads;
+            format!("{} -> {to}", route.urls().join(", "))
+        };
+        let by_port = planned.port_routes.iter().map(leads_by_port);
+        let routes = planned.routes.iter().map(leads).chain(by_port).collect::<Vec<_>>();
         if planned.is_implicit() {
             let container = planned.container_name();
             info!(
@@ -349,7 +381,7 @@ impl Supervisor {
         if let Some(group) = &planned.group {
             spec = spec.with_group(self.bonds.group(group));
         }
-        let workload = self.bonds.begin(spec);
+        let workload = self.bonds.begin(spec, &planned.needs);
         // One of the file whose container has been given this name keeps its requests.
         for other in self.running.values().filter(|other| is_of_same(&other.planned, &planned)) {
             self.vigils.spawn(keep_awake_for(other.workload.clone(), workload.clone()));
@@ -362,7 +394,11 @@ impl Supervisor {
             .iter()
             .map(|route| front::route(&planned, route, &workload, &handle, &standpoint))
             .collect();
-        let entry = Entry { planned, workload, routes, gates };
+        let by_port = planned.port_routes.iter();
+        let port_routes = by_port
+            .map(|route| ports::route(&planned, route, &workload, &handle, &standpoint))
+            .collect();
+        let entry = Entry { planned, workload, routes, gates, port_routes };
         self.running.insert(entry.planned.name.clone(), Arc::new(entry));
     }
 
@@ -379,6 +415,15 @@ impl Supervisor {
             } else {
                 self.former.push(former);
             }
+        }
+    }
+
+    /// Its management has ended: whoever manages it next goes on with what it knew.
+    fn hand_on(&self, entry: &Entry) {
+        let name = &entry.planned.name;
+        // Another container may have been given that name meanwhile.
+        if !self.running.contains_key(name) {
+            self.store.hand_on(name, &entry.workload.memory());
         }
     }
 

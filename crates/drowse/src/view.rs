@@ -11,7 +11,8 @@ use crate::{
     config::Problem,
     gates::Gates,
     listing::{Listing, NeedRow, ProblemRow, Row, ScheduleRow, sleeps_by},
-    plan::{Planned, PlannedRoute, Waiting},
+    plan::{Planned, Waiting},
+    ports::{PortRoute, Ports},
     wall::Wall,
 };
 
@@ -32,6 +33,8 @@ pub(crate) struct View {
     /// The engines that were never read, and why not, if they say.
     pub(crate) unread_engines: Vec<(String, Option<String>)>,
     pub(crate) problems: Vec<Problem>,
+    /// Those of its ports that cannot be had are told as they are.
+    pub(crate) ports: Option<Ports>,
 }
 
 /// A managed workload.
@@ -43,6 +46,8 @@ pub(crate) struct Entry {
     pub(crate) routes: Vec<Route>,
     /// What is asked before each sleep.
     pub(crate) gates: Arc<Gates>,
+    /// In the order of the plan's TCP and UDP routes.
+    pub(crate) port_routes: Vec<PortRoute>,
 }
 
 /// A workload of the file whose engine was never read.
@@ -58,9 +63,14 @@ impl View {
         self.entries.iter().map(Arc::as_ref).find(|entry| entry.planned.name == name)
     }
 
+    /// The workload of that name whose engine was never read.
+    pub(crate) fn find_unread(&self, name: &str) -> Option<&Unread> {
+        self.waiting.iter().find(|unread| unread.planned.name == name)
+    }
+
     /// Whether there is a workload of that name, be it one whose engine was never read.
     pub(crate) fn knows(&self, name: &str) -> bool {
-        self.find(name).is_some() || self.waiting.iter().any(|unread| unread.planned.name == name)
+        self.find(name).is_some() || self.find_unread(name).is_some()
     }
 
     /// The view in words.
@@ -78,7 +88,8 @@ impl View {
         let waiting = self.waiting.iter().map(Unread::row);
         let mut workloads: Vec<Row> = managed.chain(waiting).collect();
         workloads.sort_by(|a, b| a.workload.cmp(&b.workload));
-        let problems = self.problems.iter().map(ProblemRow::of).collect();
+        let of_ports = self.ports.iter().flat_map(Ports::problems).collect::<Vec<_>>();
+        let problems = self.problems.iter().chain(&of_ports).map(ProblemRow::of).collect();
         Listing { workloads, problems }
     }
 }
@@ -108,7 +119,7 @@ impl Entry {
             vmid: self.planned.vmid(),
             node: self.planned.node(),
             lock: self.planned.lock(),
-            routes: self.planned.routes.iter().flat_map(PlannedRoute::urls).collect(),
+            routes: self.planned.urls(),
             leases: self.workload.leases(),
             waiting: snapshot.waiting,
             why: why(&self.planned, &snapshot, &self.workload.held_by()),

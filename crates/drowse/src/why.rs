@@ -65,6 +65,9 @@ pub(crate) struct UseRow {
     /// (upgraded, and no use).
     #[serde(default)]
     pub(crate) stage: String,
+    /// Of UDP: packets that found no room while it woke.
+    #[serde(default)]
+    pub(crate) dropped: u64,
 }
 
 /// A change of state.

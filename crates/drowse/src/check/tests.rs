@@ -35,7 +35,8 @@ fn said_beside(
             .iter()
             .map(|(id, name)| {
                 let problem = Problem::error("it cannot be read: its node is away");
-                ((*id).to_owned(), UnreadContainer { name: (*name).to_owned(), problem })
+                let (name, needs) = ((*name).to_owned(), Some(Vec::new()));
+                ((*id).to_owned(), UnreadContainer { name, problem, needs })
             })
             .collect(),
         ..EngineView::unread(Capabilities::all(), Reach::Routed)

@@ -1,9 +1,13 @@
 //! From the text of a configuration file to a [`Config`], with every mistake that is in it.
 
+mod access;
 mod container;
 mod engine;
+mod listen;
 mod needs;
+mod page;
 mod proxmox;
+mod spoken;
 
 use std::{
     collections::BTreeMap,
@@ -14,16 +18,20 @@ use std::{
     time::Duration,
 };
 
-use drowse_gateway::{HostPattern, Network, NetworkError, PathPrefix, TrustedProxies};
+use drowse_gateway::{HostPattern, Network, NetworkError, PageOptions, PathPrefix, TrustedProxies};
 
+use access::ACCESS_KEYS;
+use listen::Listening;
+#[cfg(test)]
+pub(crate) use page::PAGE_KEYS;
 #[cfg(test)]
 pub(crate) use proxmox::PROXMOX_KEYS;
 pub(crate) use proxmox::TRUST_ANYONE;
 
 use super::{
     Config, ContainerConfig, DEFAULT_ENGINE, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig,
-    Given, Origin, Problem, Problems, ROUTE_KEYS, RouteSettings, Settings, Source, VETO_COMMAND,
-    WORKLOAD_KEYS, WorkloadConfig, duration,
+    Given, LabelPorts, Lasting, Origin, Problem, Problems, ROUTE_KEYS, RouteSettings, Settings,
+    Source, VETO_COMMAND, WORKLOAD_KEYS, WorkloadConfig, duration, ports,
     settings::NEEDS,
     tree,
     tree::{Key, Node, Place, Value},
@@ -103,6 +111,9 @@ const TOP_KEYS: &[&str] = &[
     "time_zone",
     "defaults",
     "workloads",
+    "tls",
+    "label_ports",
+    "page",
 ];
 
 impl Reader<'_> {
@@ -122,16 +133,28 @@ impl Reader<'_> {
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
             trusted_proxies: TrustedProxies::none(),
             engines: Vec::new(),
+            lasting: Lasting::default(),
             never_sleep: Vec::new(),
             time_zone: None,
             defaults: Settings::default(),
             workloads: Vec::new(),
+            tls: None,
+            label_ports: LabelPorts::default(),
+            page: PageOptions::new(),
         };
+        let mut listening = Listening::unsaid();
         let mut engines = None;
         let mut workloads = None;
         for (key, value) in self.mapping(root, "the configuration") {
             match key.name.as_str() {
-                "listen" => config.listen = self.listen(value),
+                "engines" => config.lasting.engines = value.fingerprint(),
+                "listen" => config.lasting.listen = value.fingerprint(),
+                "tls" => config.lasting.tls = value.fingerprint(),
+                "shutdown_grace" => config.lasting.shutdown_grace = value.fingerprint(),
+                _ => {}
+            }
+            match key.name.as_str() {
+                "listen" => listening = self.listen(value),
                 "shutdown_grace" => {
                     if let Some(grace) = self.duration(value) {
                         config.shutdown_grace = grace;
@@ -143,9 +166,13 @@ impl Reader<'_> {
                 "time_zone" => config.time_zone = self.time_zone(value),
                 "defaults" => config.defaults = self.defaults(value),
                 "workloads" => workloads = Some(value),
+                "tls" => config.tls = Some(self.server_tls(&key.place, value)),
+                "label_ports" => config.label_ports = self.label_ports(value),
+                "page" => config.page = self.page(value),
                 other => self.error(&key.place, unknown("key", other, TOP_KEYS)),
             }
         }
+        self.check_listening(listening, &mut config);
         // Workloads name engines, wherever these stand in the file, also those that cannot be read.
         let mut engine_names = vec![DEFAULT_ENGINE.to_owned()];
         match engines {
@@ -159,23 +186,6 @@ impl Reader<'_> {
         config
     }
 
-    fn listen(&mut self, node: &Node) -> Vec<SocketAddr> {
-        let mut addresses = Vec::new();
-        for item in items(node) {
-            let Some(text) = self.text(item, "an address such as `127.0.0.1:8080`") else {
-                continue;
-            };
-            match parse_listen(text) {
-                Ok(address) if addresses.contains(&address) => {
-                    self.error(&item.place, format!("`{address}` is given twice"));
-                }
-                Ok(address) => addresses.push(address),
-                Err(why) => self.error(&item.place, why),
-            }
-        }
-        addresses
-    }
-
     fn never_sleep(&mut self, node: &Node) -> Vec<String> {
         let mut names = Vec::new();
         for item in items(node) {
@@ -184,6 +194,20 @@ impl Reader<'_> {
             }
         }
         names
+    }
+
+    fn label_ports(&mut self, node: &Node) -> LabelPorts {
+        let mut ranges = Vec::new();
+        for item in items(node) {
+            let Some(text) = self.text(item, "a port or a range such as `20000-20100`") else {
+                continue;
+            };
+            match ports::range(text) {
+                Ok(range) => ranges.push(range),
+                Err(why) => self.error(&item.place, why),
+            }
+        }
+        ranges.into_iter().collect()
     }
 
     fn time_zone(&mut self, node: &Node) -> Option<Zone> {
@@ -213,8 +237,11 @@ impl Reader<'_> {
             }
             if key.name == VETO_COMMAND {
                 settings.veto_command = self.veto_command(value);
-            } else if !self.set(WORKLOAD_KEYS, &mut settings, key, value) {
-                let known = names(WORKLOAD_KEYS, &[VETO_COMMAND]);
+            } else if !self.access(&mut settings.access, key, value)
+                && !self.set(WORKLOAD_KEYS, &mut settings, key, value)
+            {
+                let first: Vec<_> = [VETO_COMMAND].iter().chain(ACCESS_KEYS).copied().collect();
+                let known = names(WORKLOAD_KEYS, &first);
                 self.error(&key.place, unknown("key", &key.name, &known));
             }
         }
@@ -274,9 +301,12 @@ impl Reader<'_> {
                 }
                 "routes" => routes = Some(self.routes(value)),
                 VETO_COMMAND => settings.veto_command = self.veto_command(value),
+                _ if self.access(&mut settings.access, key, value) => {}
                 _ if self.set(WORKLOAD_KEYS, &mut settings, key, value) => {}
                 other => {
-                    let known = names(WORKLOAD_KEYS, &["container", "routes", VETO_COMMAND]);
+                    let first = ["container", "routes", VETO_COMMAND];
+                    let first: Vec<_> = first.iter().chain(ACCESS_KEYS).copied().collect();
+                    let known = names(WORKLOAD_KEYS, &first);
                     self.error(&key.place, unknown("key", other, &known));
                 }
             }
@@ -321,14 +351,20 @@ impl Reader<'_> {
         for (index, item) in items.iter().enumerate() {
             let mut route = RouteSettings { name: index.to_string(), ..RouteSettings::default() };
             for (key, value) in self.mapping(item, "a route, such as `{host: app.example.com}`,") {
-                if !self.set(ROUTE_KEYS, &mut route, key, value) {
-                    self.error(&key.place, unknown("key", &key.name, &names(ROUTE_KEYS, &[])));
+                if !self.spoken(&mut route, key, value)
+                    && !self.access(&mut route.access, key, value)
+                    && !self.set(ROUTE_KEYS, &mut route, key, value)
+                {
+                    let more: Vec<_> = spoken::names().collect();
+                    self.error(&key.place, unknown("key", &key.name, &names(ROUTE_KEYS, &more)));
                 }
             }
-            if route.hosts.is_none() && matches!(item.value, Value::Map(_)) {
-                // A host that could not be read has been complained about already.
-                if item_has_no(item, "host") {
-                    self.error(&item.place, "`host` is missing: a route needs one");
+            let has_way = route.hosts.is_some() || route.tcp.is_some() || route.udp.is_some();
+            if !has_way && matches!(item.value, Value::Map(_)) {
+                // One that could not be read has been complained about already.
+                if ["host", "tcp", "udp"].iter().all(|key| item_has_no(item, key)) {
+                    let why = "`host` is missing: a route needs one, or `tcp` or `udp`";
+                    self.error(&item.place, why);
                 }
                 continue;
             }

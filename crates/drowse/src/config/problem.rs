@@ -176,9 +176,20 @@ fn write_to(text: &mut String, arguments: fmt::Arguments<'_>) {
 #[derive(Debug, Default)]
 pub(crate) struct Problems(Vec<Problem>);
 
+impl From<Problem> for Problems {
+    fn from(problem: Problem) -> Self {
+        Self(vec![problem])
+    }
+}
+
 impl Problems {
     pub(crate) fn push(&mut self, problem: Problem) {
         self.0.push(problem);
+    }
+
+    /// Each of them.
+    pub(crate) fn into_vec(self) -> Vec<Problem> {
+        self.0
     }
 
     pub(crate) fn has_errors(&self) -> bool {

@@ -6,12 +6,15 @@ use std::{
     time::Duration,
 };
 
-use drowse_gateway::{HostPattern, Network, PathPrefix};
+use drowse_gateway::{HostPattern, Network, PathPrefix, ProxyProtocol};
 use drowse_provider::Signal;
 use http::{Method, StatusCode};
 
 use super::{
+    access::{ALLOW, AccessSettings},
     duration,
+    ports::{self, ListenAt},
+    spoken::{self, SpokenSettings, TRUST_ANYONE},
     suggest::did_you_mean,
     tree::Place,
     usage::{self, Limit, Rate, Share},
@@ -137,6 +140,8 @@ pub(crate) struct Settings {
     pub(crate) wake_at: Option<Given<Vec<Occasion>>>,
     /// By whose clock.
     pub(crate) time_zone: Option<Given<Zone>>,
+    /// Who may enter by its routes.
+    pub(crate) access: AccessSettings,
 }
 
 impl Settings {
@@ -177,6 +182,7 @@ impl Settings {
             awake: either(self.awake, fallback.awake.as_ref()),
             wake_at: either(self.wake_at, fallback.wake_at.as_ref()),
             time_zone: either(self.time_zone, fallback.time_zone.as_ref()),
+            access: self.access.or(&fallback.access),
         }
     }
 }
@@ -190,6 +196,24 @@ pub(crate) struct RouteSettings {
     pub(crate) path: Option<Given<PathPrefix>>,
     pub(crate) port: Option<Given<u16>>,
     pub(crate) address: Option<Given<String>>,
+    /// How its upstream is spoken to, and what changes on the way.
+    pub(crate) spoken: SpokenSettings,
+    /// The TCP port that it is listened for on.
+    pub(crate) tcp: Option<Given<ListenAt>>,
+    /// The UDP port that it is listened for on.
+    pub(crate) udp: Option<Given<ListenAt>>,
+    /// For which names TLS clients of the port ask.
+    pub(crate) sni: Option<Given<Vec<HostPattern>>>,
+    /// Whether connections to the port begin with a PROXY protocol header.
+    pub(crate) proxy_protocol: Option<Given<bool>>,
+    /// In which version the application is told who is connected.
+    pub(crate) send_proxy_protocol: Option<Given<ProxyProtocol>>,
+    /// How long after its last packet a session ends.
+    pub(crate) udp_idle: Option<Given<Duration>>,
+    /// Whether the waiting page shows what engines say.
+    pub(crate) page_details: Option<Given<bool>>,
+    /// Who may enter.
+    pub(crate) access: AccessSettings,
 }
 
 /// One key: its name in the file; as a label it has `-` for `_`.
@@ -224,6 +248,16 @@ macro_rules! field {
     ($name:ident, $parse:expr) => {
         |target, text, origin| {
             target.$name = Some(Given { value: $parse(text)?, origin });
+            Ok(())
+        }
+    };
+}
+
+/// The same of a field of [`SpokenSettings`].
+macro_rules! spoken {
+    ($name:ident, $parse:expr) => {
+        |target, text, origin| {
+            target.spoken.$name = Some(Given { value: $parse(text)?, origin });
             Ok(())
         }
     };
@@ -452,7 +486,7 @@ pub(crate) const ROUTE_KEYS: &[Definition<RouteSettings>] = &[
         expected: "a port from 1 to 65535",
         several: false,
         in_notes: true,
-        set: field!(port, port),
+        set: field!(port, ports::port),
     },
     Definition {
         name: "address",
@@ -460,6 +494,100 @@ pub(crate) const ROUTE_KEYS: &[Definition<RouteSettings>] = &[
         several: false,
         in_notes: false,
         set: field!(address, address),
+    },
+    Definition {
+        name: "scheme",
+        expected: "`http`, `https` or `h2c`",
+        several: false,
+        in_notes: true,
+        set: spoken!(scheme, spoken::scheme),
+    },
+    Definition {
+        name: "server_name",
+        expected: "a host name such as `app.example.com`",
+        several: false,
+        in_notes: true,
+        set: spoken!(server_name, address),
+    },
+    Definition {
+        name: TRUST_ANYONE,
+        expected: "`true` or `false`",
+        several: false,
+        in_notes: false,
+        set: spoken!(trust_anyone, yes_or_no),
+    },
+    Definition {
+        name: "strip_prefix",
+        expected: "`true` or `false`",
+        several: false,
+        in_notes: true,
+        set: spoken!(strip_prefix, yes_or_no),
+    },
+    Definition {
+        name: "https_only",
+        expected: "`true` or `false`",
+        several: false,
+        in_notes: true,
+        set: spoken!(https_only, yes_or_no),
+    },
+    Definition {
+        name: "tcp",
+        expected: "a port such as `5432`",
+        several: false,
+        in_notes: false,
+        set: field!(tcp, ports::listen_at),
+    },
+    Definition {
+        name: "udp",
+        expected: "a port such as `5353`",
+        several: false,
+        in_notes: false,
+        set: field!(udp, ports::listen_at),
+    },
+    Definition {
+        name: "sni",
+        expected: "a name such as `db.example.com`, or several",
+        several: true,
+        in_notes: false,
+        set: field!(sni, hosts),
+    },
+    Definition {
+        name: "proxy_protocol",
+        expected: "`true` or `false`",
+        several: false,
+        in_notes: false,
+        set: field!(proxy_protocol, yes_or_no),
+    },
+    Definition {
+        name: "send_proxy_protocol",
+        expected: "`v1` or `v2`",
+        several: false,
+        in_notes: false,
+        set: field!(send_proxy_protocol, ports::proxy_protocol),
+    },
+    Definition {
+        name: "udp_idle",
+        expected: A_DURATION,
+        several: false,
+        in_notes: false,
+        set: field!(udp_idle, positive_duration),
+    },
+    Definition {
+        name: "page_details",
+        expected: "`true` or `false`",
+        several: false,
+        in_notes: false,
+        set: field!(page_details, yes_or_no),
+    },
+    Definition {
+        name: ALLOW,
+        expected: "a network such as `192.168.0.0/16`, or several",
+        several: true,
+        in_notes: false,
+        set: |route, text, origin| {
+            route.access.allow = Some(Given { value: usage::networks(text)?, origin });
+            Ok(())
+        },
     },
 ];
 
@@ -559,13 +687,6 @@ fn network(text: &str) -> Result<String, String> {
     Err(format!(
         "`{shown}` is no name of a network: letters, digits, `_`, `.` and `-` are expected"
     ))
-}
-
-fn port(text: &str) -> Result<u16, String> {
-    match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(port),
-        _ => Err(format!("`{text}` is no port: a number from 1 to 65535 is expected")),
-    }
 }
 
 fn path(text: &str) -> Result<PathPrefix, String> {

@@ -1,7 +1,11 @@
 //! A YAML document as a tree in which every value and every key knows its place, so that all
 //! mistakes of a file can be reported at once, each where it stands.
 
-use std::{fmt, ops::Range};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    ops::Range,
+};
 
 use serde::{
     Deserialize,
@@ -45,6 +49,36 @@ pub(crate) enum Value {
     Text(String),
     List(Vec<Node>),
     Map(Vec<(Key, Node)>),
+}
+
+impl Node {
+    /// Stands for what is written here, wherever it stands: two that differ are, all but certainly, not
+    /// the same.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.hash_into(&mut hasher);
+        hasher.finish()
+    }
+
+    fn hash_into(&self, hasher: &mut DefaultHasher) {
+        match &self.value {
+            Value::Nothing => 0_u8.hash(hasher),
+            Value::Text(text) => (1_u8, text).hash(hasher),
+            Value::List(items) => {
+                (2_u8, items.len()).hash(hasher);
+                for item in items {
+                    item.hash_into(hasher);
+                }
+            }
+            Value::Map(entries) => {
+                (3_u8, entries.len()).hash(hasher);
+                for (key, value) in entries {
+                    key.name.hash(hasher);
+                    value.hash_into(hasher);
+                }
+            }
+        }
+    }
 }
 
 /// A key of a mapping and its place.

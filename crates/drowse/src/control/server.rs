@@ -323,7 +323,7 @@ fn find(view: &watch::Receiver<Arc<View>>, name: &str) -> Result<Entry, Refusal>
     if let Some(entry) = view.find(name) {
         return Ok(entry.clone());
     }
-    if let Some(unread) = view.waiting.iter().find(|unread| unread.planned.name == name) {
+    if let Some(unread) = view.find_unread(name) {
         return Err(engine_was_never_read(unread));
     }
     let names = view.entries.iter().map(|entry| entry.planned.name.as_str());

@@ -1,24 +1,20 @@
 //! Which of an engine's containers concern us: those that are to be managed, whatever these need, and
 //! who needs one of them. All of that is in the engine's one list, and in its events.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use drowse_provider::{Details, NetworkMode, Reference, Summary, compose};
+use drowse_provider::{Details, NetworkMode, Summary, compose};
 
 use crate::{
+    engines::InFile,
     labels::{self, Dialect},
-    plan::is_named,
+    plan::{Crowds, NeedTarget, is_named},
+    whereabouts::Whereabouts,
 };
 
 /// What is wanted on an engine.
 pub(super) struct Wanted {
-    /// What the file names on it.
-    pub(super) references: Arc<[Reference]>,
-    /// What the file's workloads there need, by names, which may be those of containers there.
-    pub(super) needed: Arc<[String]>,
+    pub(super) in_file: InFile,
     /// How its containers say that they are to be managed.
     pub(super) dialect: Dialect,
 }
@@ -30,7 +26,7 @@ impl Wanted {
     }
 
     fn is_in_file(&self, id: &str, name: &str, labels: &BTreeMap<String, String>) -> bool {
-        self.references.iter().any(|reference| is_named(id, name, labels, reference))
+        self.in_file.references.iter().any(|reference| is_named(id, name, labels, reference))
     }
 
     /// Whether labels are as they were. Of notes, a list has those of the tagged ones alone.
@@ -76,16 +72,26 @@ struct Citizen {
     depends_on: Vec<String>,
     /// Workloads or containers that its label says that it needs.
     needs: Vec<String>,
-    /// The container whose network it lives in, by id or name.
-    lives_in: Option<String>,
+    network: Network,
+}
+
+/// In whose network a container lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Network {
+    /// In nobody else's.
+    Own,
+    /// In that of this container, by id or name.
+    Of(String),
+    /// Nobody has said so yet.
+    Untold,
 }
 
 impl Census {
     /// Of these containers.
     pub(super) fn of(wanted: &Wanted, list: &[Summary]) -> Self {
         let citizen = |one: &Summary| {
-            let lives_in = holder(&one.network_mode);
-            (one.id.clone(), Citizen::new(wanted, &one.id, &one.name, &one.labels, lives_in))
+            let network = Network::listed(one);
+            (one.id.clone(), Citizen::new(wanted, &one.id, &one.name, &one.labels, network))
         };
         let mut census = Self { all: list.iter().map(citizen).collect(), ..Self::default() };
         census.count(wanted);
@@ -102,8 +108,8 @@ impl Census {
     ) {
         // Events say nothing of networks, and those of some engines nothing of labels.
         let known = self.all.get(id);
-        let lives_in = known.and_then(|known| known.lives_in.clone());
-        let mut citizen = Citizen::new(wanted, id, name, labels, lives_in);
+        let network = known.map_or(Network::Untold, |known| known.network.clone());
+        let mut citizen = Citizen::new(wanted, id, name, labels, network);
         if let Some(known) = known
             && citizen.project.is_none()
             && !citizen.is_wanted
@@ -121,7 +127,7 @@ impl Census {
     /// Takes in a container that was read.
     pub(super) fn learn(&mut self, wanted: &Wanted, details: &Details) {
         let Details { id, name, labels, network_mode, .. } = details;
-        let citizen = Citizen::new(wanted, id, name, labels, holder(network_mode));
+        let citizen = Citizen::new(wanted, id, name, labels, Network::of(network_mode));
         self.put(wanted, id, citizen);
     }
 
@@ -152,12 +158,17 @@ impl Census {
         })
     }
 
+    /// What a container needs; `None` if what was told of it does not tell that.
+    pub(super) fn needs_of(&self, id: &str) -> Option<Vec<NeedTarget>> {
+        self.all.get(id)?.targets()
+    }
+
     /// Finds out anew who concerns us.
     fn count(&mut self, wanted: &Wanted) {
         let index = Index::of(&self.all);
         let roots = self.all.iter().filter(|(_, one)| one.is_wanted).map(|(id, _)| id.as_str());
         let mut concerned: BTreeSet<&str> = roots.collect();
-        let by_file = wanted.needed.iter().flat_map(|name| index.called(name));
+        let by_file = wanted.in_file.needed.iter().flat_map(|name| index.called(name));
         let mut open: Vec<&str> = concerned.iter().copied().chain(by_file).collect();
         concerned.extend(&open);
         while let Some(id) = open.pop() {
@@ -183,14 +194,14 @@ impl Citizen {
         id: &str,
         name: &str,
         labels: &BTreeMap<String, String>,
-        lives_in: Option<String>,
+        network: Network,
     ) -> Self {
         let (project, service) = match compose::service_of(labels) {
             Some((project, service)) => (Some(project), Some(service)),
             None => (compose::project_of(labels), None),
         };
         // What is wrong with it is told where it is planned.
-        let needs = wanted.dialect.needs(labels).ok().flatten();
+        let needs = wanted.dialect.readable_needs(labels);
         Self {
             name: name.to_owned(),
             is_in_file: wanted.is_in_file(id, name, labels),
@@ -201,18 +212,43 @@ impl Citizen {
             project: project.map(str::to_owned),
             service: service.map(str::to_owned),
             needs: needs.map(|needs| needs.value).unwrap_or_default(),
-            lives_in,
+            network,
         }
+    }
+
+    /// The services of its project that it needs.
+    fn services(&self) -> impl Iterator<Item = (&str, &str)> {
+        let of = |project| self.depends_on.iter().map(move |service| (project, service.as_str()));
+        self.project.as_deref().into_iter().flat_map(of)
+    }
+
+    fn holder(&self) -> Option<&str> {
+        match &self.network {
+            Network::Of(holder) => Some(holder),
+            Network::Own | Network::Untold => None,
+        }
+    }
+
+    /// What it needs, whoever that is, if all of it was told.
+    fn targets(&self) -> Option<Vec<NeedTarget>> {
+        if self.network == Network::Untold {
+            return None;
+        }
+        let by_service = self.services().map(|(project, service)| NeedTarget::Service {
+            project: project.to_owned(),
+            service: service.to_owned(),
+        });
+        let by_name = self.needs.iter().cloned().map(NeedTarget::Called);
+        let holder = self.holder().map(|holder| NeedTarget::Holder(holder.to_owned()));
+        Some(by_service.chain(by_name).chain(holder).collect())
     }
 
     /// The ids of the containers that it needs.
     fn needs<'a>(&'a self, index: &Index<'a>) -> impl Iterator<Item = &'a str> {
-        let by_service = self.depends_on.iter().flat_map(|service| {
-            let project = self.project.as_deref();
-            project.map_or(&[][..], |project| index.serving(project, service))
-        });
+        let by_service =
+            self.services().flat_map(|(project, service)| index.serving(project, service));
         let by_name = self.needs.iter().flat_map(|name| index.called(name));
-        let holder = self.lives_in.iter().flat_map(|holder| index.holding(holder));
+        let holder = self.holder().into_iter().flat_map(|holder| index.holding(holder));
         by_service.copied().chain(by_name).chain(holder)
     }
 }
@@ -257,107 +293,32 @@ impl<'a> Index<'a> {
     }
 }
 
-fn holder(mode: &NetworkMode) -> Option<String> {
-    match mode {
-        NetworkMode::Container(holder) => Some(holder.clone()),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use drowse_provider::ContainerStatus;
-
-    use super::*;
-
-    fn one(name: &str, labels: &[(&str, &str)]) -> Summary {
-        let labels =
-            labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        Summary::new(format!("id-{name}"), name, labels, ContainerStatus::Stopped)
-    }
-
-    fn of_shop(name: &str, depends_on: &str, more: &[(&str, &str)]) -> Summary {
-        let own = [
-            ("com.docker.compose.project", "shop"),
-            ("com.docker.compose.service", name),
-            ("com.docker.compose.depends_on", depends_on),
-        ];
-        one(name, &[&own, more].concat())
-    }
-
-    fn in_network_of(summary: Summary, holder: &str) -> Summary {
-        summary.with_networks(NetworkMode::Container(holder.to_owned()), Vec::new())
-    }
-
-    const ENABLED: (&str, &str) = ("drowse.enable", "true");
-
-    fn wanted(references: &[&str], needed: &[&str]) -> Wanted {
-        Wanted {
-            references: references.iter().map(|name| Reference::Name((*name).to_owned())).collect(),
-            needed: needed.iter().map(|name| (*name).to_owned()).collect(),
-            dialect: Dialect::Labels,
+impl Network {
+    fn of(mode: &NetworkMode) -> Self {
+        match mode {
+            NetworkMode::Container(holder) => Self::Of(holder.clone()),
+            _ => Self::Own,
         }
     }
 
-    fn names(census: &Census) -> Vec<&str> {
-        census.concerned().map(|(_, name, _)| name).collect()
-    }
-
-    #[test]
-    fn what_is_needed_concerns_us_and_whatever_that_needs() {
-        let list = [
-            of_shop("web", "db:service_healthy:false", &[ENABLED]),
-            of_shop("db", "disk:service_started:false", &[]),
-            of_shop("disk", "", &[]),
-            of_shop("other", "", &[]),
-            one("app", &[ENABLED, ("drowse.needs", "cache")]),
-            in_network_of(one("cache", &[]), "id-vpn"),
-            one("vpn", &[]),
-            one("stranger", &[("drowse.needs", "other")]),
-            one("wiki", &[]),
-            one("mail", &[]),
-        ];
-        let census = Census::of(&wanted(&["wiki"], &["mail"]), &list);
-        // The stranger is not enabled, and says what it needs as well as compose's label would.
-        let expected =
-            ["app", "cache", "db", "disk", "mail", "other", "stranger", "vpn", "web", "wiki"];
-        assert_eq!(names(&census), expected);
-        assert!(census.concerned().all(|(_, name, is_in_file)| is_in_file == (name == "wiki")));
-    }
-
-    #[test]
-    fn who_needs_one_that_may_sleep_concerns_us_and_not_what_it_needs_besides() {
-        let list = [
-            of_shop("db", "", &[ENABLED]),
-            of_shop("admin", "db:service_started:false,cache:service_started:false", &[]),
-            of_shop("cache", "", &[]),
-            of_shop("cron", "cache:service_started:false", &[]),
-            one("vpn", &[ENABLED]),
-            in_network_of(one("guest", &[]), "vpn"),
-        ];
-        assert_eq!(names(&Census::of(&wanted(&[], &[]), &list)), ["admin", "db", "guest", "vpn"]);
-    }
-
-    #[test]
-    fn who_comes_and_goes_is_counted() {
-        let wanted = wanted(&[], &[]);
-        let mut census = Census::of(&wanted, &[of_shop("db", "", &[])]);
-        assert!(names(&census).is_empty());
-        let web = of_shop("web", "db:service_started:false", &[ENABLED]);
-        census.heard_of(&wanted, &web.id, &web.name, &web.labels);
-        assert_eq!(names(&census), ["db", "web"]);
-        // Only a read tells of its network.
-        let mut guest = Details::new(
-            "id-guest",
-            "guest",
-            drowse_provider::Observation::new(ContainerStatus::Stopped, None),
-        );
-        census.heard_of(&wanted, &guest.id, &guest.name, &guest.labels);
-        assert!(!census.concerns_us("id-guest"));
-        guest.network_mode = NetworkMode::Container("id-web".to_owned());
-        census.learn(&wanted, &guest);
-        assert!(census.concerns_us("id-guest"));
-        census.forget("id-guest");
-        assert_eq!(names(&census), ["db", "web"]);
+    /// As a list tells it: not every engine's list says in whose network a container lives, and then it
+    /// says that it is on none.
+    fn listed(one: &Summary) -> Self {
+        match &one.network_mode {
+            NetworkMode::Networks if one.networks.is_empty() => Self::Untold,
+            mode => Self::of(mode),
+        }
     }
 }
+
+/// Who of a list is on which network, without those that concern us and without ourselves.
+pub(super) fn crowds(list: &[Summary], census: &Census, whereabouts: &Whereabouts) -> Crowds {
+    Crowds::of(list.iter().filter(|one| {
+        one.status.is_alive()
+            && !whereabouts.may_be(&one.id, &one.name)
+            && !census.concerns_us(&one.id)
+    }))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use drowse_gateway::Vantage;
 use drowse_provider::{
-    Action, Reference,
+    Action, ErrorKind, Event, EventAction, Reference,
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use tokio::task::JoinHandle;

@@ -57,13 +57,22 @@ impl Dialect {
 
     /// Whether this key may be said so.
     pub(super) fn permits<T>(&self, key: &Definition<T>) -> Result<(), String> {
+        if key.in_notes { Ok(()) } else { self.permits_what_notes_cannot_say() }
+    }
+
+    /// Whether changes of headers may be said so: an application may be told by these who asks.
+    pub(super) fn permits_headers(&self) -> Result<(), String> {
+        self.permits_what_notes_cannot_say()
+    }
+
+    fn permits_what_notes_cannot_say(&self) -> Result<(), String> {
         match self {
-            Self::Notes { .. } if !key.in_notes => Err(
+            Self::Notes { .. } => Err(
                 "notes cannot say this, since others may edit them: take the line out of the notes, \
                  and say it of a workload in the configuration file"
                     .to_owned(),
             ),
-            _ => Ok(()),
+            Self::Labels => Ok(()),
         }
     }
 

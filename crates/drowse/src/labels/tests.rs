@@ -211,6 +211,43 @@ fn what_notes_must_not_say_is_refused_by_name() {
     insta::assert_snapshot!(wrong(notes(&[]), &labels(&[("drowse", ""), ("drowse.enable", "yes")])), @"`drowse.enable` in its notes: expected `true` or `false`, found `yes`");
 }
 
+#[test]
+fn headers_have_labels_of_their_own_and_files_have_none() {
+    let labelled = enabled(&[
+        ("drowse.host", "a.example"),
+        ("drowse.scheme", "h2c"),
+        ("drowse.request-headers.X-From", "drowse"),
+        ("drowse.routes.api.host", "api.example"),
+        ("drowse.routes.api.response-headers.Server", ""),
+        ("drowse.routes.api.strip-prefix", "true"),
+        ("drowse.routes.api.path", "/api"),
+    ]);
+    let [api, default] = labelled.routes.as_slice() else { panic!() };
+    assert_eq!(api.spoken.response_headers.names().collect::<Vec<_>>(), ["server"]);
+    assert!(api.spoken.strip_prefix.as_ref().unwrap().value);
+    assert_eq!(default.spoken.request_headers.names().collect::<Vec<_>>(), ["x-from"]);
+    insta::assert_snapshot!(wrong(&[
+        ("drowse.host", "a.example"),
+        ("drowse.ca-file", "/etc/shadow"),
+        ("drowse.routes.api.ca-file", "/etc/shadow"),
+        ("drowse.request-headers.Host", "b.example"),
+        ("drowse.request-headers.", "x"),
+        ("drowse.request-headers", "x"),
+        ("drowse.scheme", "htps"),
+    ]), @r"
+    label `drowse.ca-file`: only the configuration file can say this
+    label `drowse.request-headers`: there is no such label
+    label `drowse.request-headers.`: `` is no name of a header: letters, digits and `-` are expected
+    label `drowse.request-headers.Host`: `Host` cannot be changed: it says which route a request is for
+    label `drowse.routes.api.ca-file`: only the configuration file can say this
+    label `drowse.scheme`: unknown scheme `htps`: did you mean `https`?
+    ");
+    insta::assert_snapshot!(wrong(&[("drowse.scheme", "h2c")]), @"keys of a route without a host: set `drowse.host`");
+    let in_notes = labels(&[("drowse", ""), ("drowse.request-headers.Remote-User", "root")]);
+    let Reading::Wrong { mistakes, .. } = notes(&["*.example"]).read(&in_notes) else { panic!() };
+    assert!(mistakes.iter().any(|why| why.contains("notes cannot say this")), "{mistakes:?}");
+}
+
 /// A key that is added is none of theirs unless somebody has decided that it is.
 #[test]
 fn every_key_says_whether_notes_may_say_it() {
@@ -227,6 +264,6 @@ fn every_key_says_whether_notes_may_say_it() {
         }
         if in_notes { theirs.push(key) } else { not_theirs.push(key) }
     }
-    insta::assert_snapshot!(theirs.join(", "), @"idle, sleep, stop-signal, stop-timeout, wake-timeout, start-grace, network, passive-user-agents, passive-paths, passive-methods, passive-networks, passive-status, quiet-after, busy-cpu, busy-network, ready, min-awake, stop-after, circuit-after, circuit-for, awake, wake-at, time-zone, host, path, port");
-    insta::assert_snapshot!(not_theirs.join(", "), @"veto-path, ha, needs, group, address");
+    insta::assert_snapshot!(theirs.join(", "), @"idle, sleep, stop-signal, stop-timeout, wake-timeout, start-grace, network, passive-user-agents, passive-paths, passive-methods, passive-networks, passive-status, quiet-after, busy-cpu, busy-network, ready, min-awake, stop-after, circuit-after, circuit-for, awake, wake-at, time-zone, host, path, port, scheme, server-name, strip-prefix, https-only");
+    insta::assert_snapshot!(not_theirs.join(", "), @"veto-path, ha, needs, group, address, let-anyone-impersonate-this-upstream, tcp, udp, sni, proxy-protocol, send-proxy-protocol, udp-idle, page-details, allow");
 }

@@ -1,6 +1,6 @@
 //! What is asked before each sleep of a workload, beside leases.
 
-use drowse_gateway::HostPattern;
+use drowse_gateway::{HostPattern, UpstreamScheme};
 use drowse_provider::{Capabilities, Support};
 
 use super::{PlannedRoute, policy::key_of};
@@ -39,6 +39,7 @@ pub(crate) struct VetoPath {
     pub(crate) host: Option<HostPattern>,
     pub(crate) port: Option<u16>,
     pub(crate) address: Option<String>,
+    pub(crate) scheme: UpstreamScheme,
 }
 
 /// Above which use of its machine a workload is busy; `None`: it is not looked at.
@@ -151,6 +152,7 @@ pub(super) fn gates(
             host: first.and_then(|route| route.hosts.first().cloned()),
             port,
             address: first.and_then(|route| route.address.clone()),
+            scheme: first.map(|route| route.spoken.scheme.clone()).unwrap_or_default(),
         })
     });
     PlannedGates {

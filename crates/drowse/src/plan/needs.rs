@@ -4,6 +4,7 @@
 mod find;
 mod implicit;
 mod rules;
+mod unread;
 mod wishes;
 
 use std::{
@@ -18,9 +19,10 @@ use drowse_provider::{
 };
 use drowse_watcher::Condition;
 
+pub(crate) use self::wishes::NeedTarget;
 use self::{
     find::{Found, is_holder},
-    wishes::{Target, Wish},
+    wishes::Wish,
 };
 use super::{DefinedIn, Inventory, Plan, Planned, PlannedContainer, Services, is_named, subject};
 use crate::config::{Config, Given, Problem, Settings};
@@ -133,7 +135,8 @@ pub(super) struct Absent {
     /// In error, which was told, or left alone by `never_sleep`: its engine, and its container if that is
     /// there.
     workloads: BTreeMap<String, (String, Option<Arc<Details>>)>,
-    /// What the file says that they need, by engine and container.
+    /// What the file says that they need, by engine and container: also of one that another workload of the
+    /// file has.
     needs: BTreeMap<(String, String), Given<Vec<String>>>,
 }
 
@@ -144,11 +147,18 @@ impl Absent {
         self.workloads.insert(name, (engine, details.filter(|_| !of_several)));
     }
 
-    /// Notes what the file says that a container needs which is in nobody's hands.
+    /// Notes what the file says that a container needs under a name that is not in the plan.
     pub(super) fn add_needs(&mut self, engine: &str, container: &Details, said: &Settings) {
-        if let Some(needs) = &said.needs {
-            self.needs.insert((engine.to_owned(), container.id.clone()), needs.clone());
-        }
+        let Some(needs) = &said.needs else { return };
+        self.needs
+            .entry((engine.to_owned(), container.id.clone()))
+            .and_modify(|known| known.value.extend(needs.value.iter().cloned()))
+            .or_insert_with(|| needs.clone());
+    }
+
+    /// What was noted of this container.
+    fn needs_of(&self, engine: &str, container: &Details) -> Option<&Given<Vec<String>>> {
+        self.needs.get(&(engine.to_owned(), container.id.clone()))
     }
 
     /// Its engine and container, if that is there.
@@ -187,6 +197,7 @@ pub(super) fn settle(
     let mut next = 0;
     while next < settling.workloads.len() {
         settling.find_needs(next);
+        settling.find_needs_said_elsewhere(next);
         next += 1;
     }
     settling.add_dependents();
@@ -246,6 +257,27 @@ impl Settling<'_> {
         }
     }
 
+    /// Adds what the file says of its container under another name: that is in error, and no reason for
+    /// another error, and what runs may need it all the same.
+    fn find_needs_said_elsewhere(&mut self, at: usize) {
+        let planned = &self.workloads[at];
+        let Some(details) = planned.details.as_ref().filter(|_| !planned.is_implicit()) else {
+            return;
+        };
+        let engine = planned.engine.clone();
+        let said = self.absent.needs_of(&engine, details).map(|said| said.value.clone());
+        for wish in wishes::by_names(said.unwrap_or_default()) {
+            match self.find(at, &engine, &wish) {
+                Found::Workload(other) if other != at => {
+                    let name = self.workloads[other].name.clone();
+                    self.need(at, name, &wish);
+                }
+                Found::MayCome(name) => self.need(at, name, &wish),
+                Found::Workload(_) | Found::Fulfilled | Found::Nothing(_) => {}
+            }
+        }
+    }
+
     /// Adds a need to what one workload needs.
     fn need(&mut self, at: usize, name: String, wish: &Wish) {
         let Some(known) = self.needs[at].iter_mut().find(|known| known.name == name) else {
@@ -265,6 +297,7 @@ impl Settling<'_> {
 
     /// Hands it all to the plan, which keeps its order: who joins comes last.
     fn finish(self, plan: &mut Plan) {
+        let awaited = self.awaited();
         let Self { config, mut workloads, needs, errors, warnings, .. } = self;
         for ((planned, needs), errors) in workloads.iter_mut().zip(needs).zip(errors) {
             planned.needs = if errors.is_empty() {
@@ -275,6 +308,7 @@ impl Settling<'_> {
             };
         }
         plan.workloads = workloads;
+        plan.awaited = awaited;
         plan.problems.extend(warnings);
     }
 }

@@ -161,6 +161,7 @@ fn published(planned: &Planned, details: &Details) -> Vec<String> {
         // A holder's ports may be those of others that live in its network.
         details.holder.is_none()
             || planned.routes.iter().any(|route| route.port == Some(port.container.number))
+            || planned.port_routes.iter().any(|route| route.port == Some(port.container.number))
             || planned.port == Some(port.container.number)
     };
     let mut by_port = BTreeMap::<_, Vec<String>>::new();

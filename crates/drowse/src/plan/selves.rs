@@ -65,18 +65,19 @@ pub(super) fn refuse_our_own(details: &Details, here: &Here, mistakes: &mut Vec<
 }
 
 /// Notes which port of its own this container could never have, because drowse has it. `listen`:
-/// where the gateway listens.
+/// where it listens by that transport.
 pub(super) fn refuse_our_port(
     details: &Details,
     view: &EngineView,
+    transport: Transport,
     listen: &[SocketAddr],
     mistakes: &mut Vec<String>,
 ) {
-    let is_tcp = |port: &&PublishedPort| port.container.transport == Transport::Tcp;
-    for published in details.published.iter().filter(is_tcp) {
+    let is_meant = |port: &&PublishedPort| port.container.transport == transport;
+    for published in details.published.iter().filter(is_meant) {
         let Some(host_port) = published.host_port else { continue };
         let wanted = SocketAddr::new(published.host_address, host_port);
-        if let Some(whose) = who_has(wanted, view, listen) {
+        if let Some(whose) = who_has(wanted, view, transport, listen) {
             mistakes.push(format!(
                 "it publishes its port {} at {wanted}, and {whose}: it could never be started; \
                  let it publish none (requests come through drowse) or another one",
@@ -88,7 +89,12 @@ pub(super) fn refuse_our_port(
     }
 }
 
-fn who_has(wanted: SocketAddr, view: &EngineView, listen: &[SocketAddr]) -> Option<String> {
+fn who_has(
+    wanted: SocketAddr,
+    view: &EngineView,
+    transport: Transport,
+    listen: &[SocketAddr],
+) -> Option<String> {
     match (&view.here.vantage, &view.reach) {
         (Vantage::Host, Reach::Local | Reach::LocalPublishedOnly) => {
             let ours = listen.iter().find(|ours| overlap(**ours, wanted))?;
@@ -98,9 +104,8 @@ fn who_has(wanted: SocketAddr, view: &EngineView, listen: &[SocketAddr]) -> Opti
             let own = view.here.own.as_ref()?;
             let at =
                 |port: &PublishedPort| Some(SocketAddr::new(port.host_address, port.host_port?));
-            let tcp =
-                own.published.iter().filter(|port| port.container.transport == Transport::Tcp);
-            let ours = tcp.filter_map(at).find(|ours| overlap(*ours, wanted))?;
+            let alike = own.published.iter().filter(|port| port.container.transport == transport);
+            let ours = alike.filter_map(at).find(|ours| overlap(*ours, wanted))?;
             Some(format!("drowse's own container `{}` publishes {ours}", own.name))
         }
         _ => None,
@@ -132,7 +137,7 @@ pub(super) fn leads_to_us(
 }
 
 /// Whether both cannot be had at once. What listens on all of IPv6 has all of IPv4 as well.
-fn overlap(ours: SocketAddr, wanted: SocketAddr) -> bool {
+pub(super) fn overlap(ours: SocketAddr, wanted: SocketAddr) -> bool {
     let includes =
         |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
     let is_same_family = ours.is_ipv4() == wanted.is_ipv4();

@@ -1,9 +1,11 @@
 use std::time::{Duration, SystemTime};
 
-use drowse_provider::{Network, NetworkMode, Owner, Port, RestartPolicy, Support};
+use drowse_provider::{
+    Capabilities, Network, NetworkMode, Owner, Port, Reach, RestartPolicy, Support,
+};
 
 use super::*;
-use crate::config::Severity;
+use crate::{config::Severity, whereabouts::Here};
 
 pub(in crate::plan) fn container(name: &str, age: u64, labels: &[(&str, &str)]) -> Details {
     let observation = Observation::new(ContainerStatus::Stopped, None);

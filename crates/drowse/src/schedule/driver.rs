@@ -25,6 +25,17 @@ const LATE: SignedDuration = SignedDuration::from_mins(15);
 /// How long a planned wake is waited for; it goes on meanwhile.
 const PATIENCE: Duration = Duration::from_mins(10);
 
+/// The holder of the leases that windows are, with a window behind it.
+const OF_WINDOW: &str = "schedule";
+/// The holder of the lease that a planned wake is.
+const OF_WAKE: &str = "its planned wake";
+
+/// Whether it is for a schedule that this holder holds, or waits for, a lease.
+pub(crate) fn is_of_schedule(holder: &str) -> bool {
+    holder == OF_WAKE
+        || holder.strip_prefix(OF_WINDOW).is_some_and(|window| window.starts_with(' '))
+}
+
 /// Keeps awake and wakes what is managed, as it is planned, until `end`.
 pub(crate) async fn follow(
     mut view: watch::Receiver<Arc<View>>,
@@ -141,7 +152,7 @@ impl Acting {
         }
         // The next one before the last one goes.
         let next = window.map(|window| {
-            (window, KeepAwake::new(self.workload.clone(), &format!("schedule {window}")))
+            (window, KeepAwake::new(self.workload.clone(), &format!("{OF_WINDOW} {window}")))
         });
         self.awake = next;
     }
@@ -164,7 +175,7 @@ impl Acting {
 /// Wakes a workload once. From then on its idle time counts.
 async fn wake(workload: Workload) {
     info!(workload = workload.name(), "woken as planned");
-    let holder = workload.holder("its planned wake");
+    let holder = workload.holder(OF_WAKE);
     match workload.lease(&holder, LeaseKind::Active, Deadline::after(PATIENCE)).await {
         Ok(lease) => drop(lease),
         Err(error @ (WakeError::HeldAsleep { .. } | WakeError::Closed)) => {

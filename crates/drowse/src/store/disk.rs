@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{self, ErrorKind, Read as _},
+    ops::RangeInclusive,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -11,8 +12,8 @@ use std::{
 
 use jiff::Timestamp;
 use redb::{
-    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageBackend,
-    StorageError, TableDefinition, TableError,
+    AccessGuard, Database, DatabaseError, ReadableDatabase as _, ReadableTable as _,
+    StorageBackend, StorageError, TableDefinition, TableError,
     backends::{FileBackend, InMemoryBackend},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -59,6 +60,13 @@ pub(super) struct Loaded {
     pub(super) holds: BTreeMap<String, KeptHold>,
     pub(super) memories: BTreeMap<String, MemoryRow>,
     pub(super) last_event: u64,
+}
+
+/// Of which end of a range events are read, where it has more than are wanted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Side {
+    First,
+    Last,
 }
 
 /// What is written at once, or not at all.
@@ -175,19 +183,47 @@ impl Disk {
         })
     }
 
-    /// The events with a number above `after`, the oldest first.
-    pub(super) fn events(&self, after: u64) -> Result<Vec<Numbered>, Failure> {
+    /// The events of these numbers, the oldest first: at most so many, of one side.
+    pub(super) fn events(
+        &self,
+        numbers: RangeInclusive<u64>,
+        side: Side,
+        most: usize,
+    ) -> Result<Vec<Numbered>, Failure> {
+        if numbers.is_empty() {
+            return Ok(Vec::new());
+        }
         guarded(|| {
             let table = self.database.begin_read()?.open_table(EVENTS)?;
-            let mut events = Vec::new();
-            for row in table.range(after.saturating_add(1)..)? {
-                let (number, event) = row?;
-                let event: Option<Event> = read_row("an event", event.value());
-                events.extend(event.map(|event| Numbered { number: number.value(), event }));
+            let rows = table.range(numbers)?;
+            match side {
+                Side::First => read_events(rows, most),
+                Side::Last => {
+                    let mut events = read_events(rows.rev(), most)?;
+                    events.reverse();
+                    Ok(events)
+                }
             }
-            Ok(events)
         })
     }
+}
+
+type EventRow<'a> = (AccessGuard<'a, u64>, AccessGuard<'a, &'static [u8]>);
+
+fn read_events<'a>(
+    rows: impl Iterator<Item = Result<EventRow<'a>, StorageError>>,
+    most: usize,
+) -> Result<Vec<Numbered>, Failure> {
+    let mut events = Vec::new();
+    for row in rows {
+        if events.len() == most {
+            break;
+        }
+        let (number, event) = row?;
+        let event: Option<Event> = read_row("an event", event.value());
+        events.extend(event.map(|event| Numbered { number: number.value(), event }));
+    }
+    Ok(events)
 }
 
 /// Opens a file that is ours, and no link to anybody else's.

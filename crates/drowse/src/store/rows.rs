@@ -20,13 +20,13 @@ pub(crate) enum HoldKind {
     Asleep,
 }
 
-/// What somebody wants of a workload until it is released.
+/// What somebody wants of a workload until they say otherwise.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct KeptHold {
     pub(crate) kind: HoldKind,
     /// In the words of whoever holds it.
     pub(crate) reason: Option<String>,
-    /// Until when; `None`: until it is released.
+    /// Until when; `None`: until somebody ends it.
     pub(crate) until: Option<Timestamp>,
     /// Since when.
     pub(crate) since: Timestamp,

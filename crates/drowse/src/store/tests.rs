@@ -4,9 +4,10 @@ use std::{
 };
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+use tokio_util::sync::CancellationToken;
 
-use super::*;
-use crate::clock::testing::SetClock;
+use super::{log::PIECE, *};
+use crate::{clock::testing::SetClock, holds::Holds};
 
 const NOW: &str = "2026-11-26T12:00:00Z";
 
@@ -85,6 +86,18 @@ fn memory() -> Memory {
     memory
 }
 
+/// The events with a number above `after`, read one piece after the other.
+async fn read_on(store: &Store, after: u64) -> Result<Vec<Numbered>, String> {
+    let (mut place, mut events) = (store.place_behind(after), Vec::new());
+    loop {
+        let piece = store.events_after(place).await?;
+        assert!(piece.events.len() <= PIECE);
+        let Some(last) = piece.events.last() else { return Ok(events) };
+        place = piece.behind(last);
+        events.extend(piece.events);
+    }
+}
+
 async fn fill(store: &Store, events: u64) {
     store.change_holds(|holds| holds.insert("wiki".to_owned(), hold(HoldKind::Asleep)));
     store.remember("wiki", &memory());
@@ -110,7 +123,7 @@ async fn what_was_kept_is_there_after_a_restart() {
     assert_eq!(store.recall("wiki"), later);
     assert_eq!(store.recall("wiki"), Memory::default(), "told once");
     store.append_event(event(40));
-    let events = store.events(38).await.unwrap();
+    let events = read_on(&store, 38).await.unwrap();
     assert_eq!(events.iter().map(|event| event.number).collect::<Vec<_>>(), [39, 40, 41]);
     assert_eq!(events[2].event, event(40));
     assert_eq!(*store.last_event().borrow(), 41);
@@ -125,6 +138,18 @@ async fn nothing_is_blocked_for_longer_because_the_clock_was_set_back() {
     let recalled = place.open().recall("wiki");
     assert_eq!(recalled.blocked_for, memory().blocked_for);
     assert_eq!(recalled.last_use_ago, Some(Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_ended_management_knew_is_told_to_the_next_though_it_is_written() {
+    let place = Place::new();
+    let store = place.open();
+    store.hand_on("wiki", &memory());
+    assert!(store.flush().await);
+    assert_eq!(store.recall("wiki"), memory());
+    assert_eq!(store.recall("wiki"), Memory::default(), "told once");
+    drop(store);
+    assert_eq!(place.open().recall("wiki"), memory());
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,12 +183,36 @@ async fn it_stays_small_whatever_happens() {
         }
         assert!(store.flush().await);
     }
-    let events = store.events(0).await.unwrap();
+    let events = read_on(&store, 0).await.unwrap();
     assert_eq!(events.len(), 10_000);
     assert_eq!(events.last().unwrap().number, 12_000);
     assert!(events[0].event.reason.len() < 1_100);
     let size = fs::metadata(place.file()).unwrap().len();
     assert!(size < 64 << 20, "{size}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_log_is_read_in_pieces_from_either_end() {
+    let place = Place::new();
+    let store = place.open();
+    fill(&store, 700).await;
+    // These wait to be written.
+    for number in 700..1_000 {
+        store.append_event(event(number));
+    }
+    let numbers = |events: &[Numbered]| events.iter().map(|event| event.number).collect::<Vec<_>>();
+    let all: Vec<u64> = (1..=1_000).collect();
+    assert_eq!(numbers(&read_on(&store, 0).await.unwrap()), all);
+    let (mut at, mut pieces) = (store.end_of_log(), Vec::new());
+    loop {
+        let piece = store.events_before(at).await.unwrap();
+        let Some(first) = piece.events.first() else { break };
+        at = piece.before(first);
+        pieces.push(numbers(&piece.events));
+    }
+    assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [256, 256, 256, 232]);
+    assert_eq!(pieces.into_iter().rev().flatten().collect::<Vec<_>>(), all);
+    assert_eq!(store.place_behind(1_000).since(at), 1_000);
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +229,7 @@ async fn a_store_that_ends_anywhere_costs_history_and_nothing_else() {
             _ => begun_anew += 1,
         }
         fill(&store, 2).await;
-        let again = store.events(0).await.unwrap();
+        let again = read_on(&store, 0).await.unwrap();
         assert!(again.len() >= 2, "{length}");
         drop(store);
         let store = place.open();
@@ -261,11 +310,11 @@ async fn without_a_folder_it_lasts_as_long_as_drowse() {
     store.append_event(event(7));
     assert!(!store.flush().await);
     assert_eq!(store.holds().len(), 1);
-    assert_eq!(store.events(0).await.unwrap().len(), 1);
+    assert_eq!(read_on(&store, 0).await.unwrap().len(), 1);
     for number in 0..5_000 {
         store.append_event(event(number));
     }
-    assert_eq!(store.events(0).await.unwrap().len(), MOST_PENDING);
+    assert_eq!(read_on(&store, 0).await.unwrap().len(), MOST_PENDING);
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,6 +353,7 @@ async fn a_file_that_cannot_be_opened_at_first_is_taken_in_later() {
     assert!(store.is_hindered());
     store.append_event(event(77));
     store.change_holds(|holds| holds.insert("db".to_owned(), hold(HoldKind::Awake)));
+    let before = store.end_of_log();
     drop(first);
     assert!(!store.flush().await, "not before its minute is over");
     assert_eq!(store.holds().len(), 1);
@@ -313,9 +363,12 @@ async fn a_file_that_cannot_be_opened_at_first_is_taken_in_later() {
     assert_eq!(place.problems(&store), "");
     assert_eq!(store.holds().into_keys().collect::<Vec<_>>(), ["db", "wiki"]);
     assert_eq!(store.recall("wiki").failures, 3);
-    let numbers: Vec<_> = store.events(0).await.unwrap().iter().map(|event| event.number).collect();
-    assert_eq!((numbers, store.renumbered_by()), (vec![1, 2, 3, 4], 3));
-    assert_eq!(store.events(3).await.unwrap()[0].event, event(77));
+    let numbers: Vec<_> =
+        read_on(&store, 0).await.unwrap().iter().map(|event| event.number).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    assert_eq!(store.end_of_log(), before, "a place is the same, whatever numbers are");
+    assert_eq!(store.events_before(before).await.unwrap().events.len(), 4);
+    assert_eq!(read_on(&store, 3).await.unwrap()[0].event, event(77));
     drop(store);
     assert_eq!(place.open().holds().len(), 2);
 }
@@ -350,6 +403,30 @@ async fn one_that_cannot_be_used_is_tried_once_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn its_keeper_tries_it_again_though_nothing_happens() {
+    let place = Place::new();
+    let first = place.open();
+    fill(&first, 1).await;
+    let store = place.open();
+    let holds = Holds::new(store.clone());
+    let (_views, view) = watch::channel(Arc::default());
+    let end = CancellationToken::new();
+    let keeping = tokio::spawn(keeper::keep(store.clone(), holds.clone(), view, end.clone()));
+    tokio::time::sleep(TRY_AGAIN * 3).await;
+    assert!(store.is_hindered() && holds.of("wiki").is_none());
+    drop(first);
+    let is_used = async {
+        while store.is_hindered() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(10), is_used).await.unwrap();
+    assert_eq!(holds.of("wiki"), Some(hold(HoldKind::Asleep)));
+    end.cancel();
+    keeping.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_log_that_cannot_be_read_is_told_and_its_file_put_aside() {
     let place = Place::new();
     let store = place.open();
@@ -358,11 +435,11 @@ async fn a_log_that_cannot_be_read_is_told_and_its_file_put_aside() {
     let store = place.open();
     let length = usize::try_from(fs::metadata(place.file()).unwrap().len()).unwrap();
     fs::write(place.file(), vec![0x5a; length]).unwrap();
-    let why = store.events(0).await.unwrap_err();
+    let why = read_on(&store, 0).await.unwrap_err();
     assert!(why.starts_with("the event log cannot be read: "), "{why}");
     assert!(store.flush().await);
     assert!(place.problems(&store).contains("was damaged"), "{}", place.problems(&store));
-    assert_eq!(store.events(0).await.unwrap().len(), 0);
+    assert_eq!(read_on(&store, 0).await.unwrap().len(), 0);
     drop(store);
     assert_eq!(place.open().holds().len(), 1);
 }

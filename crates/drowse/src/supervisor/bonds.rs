@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use drowse_watcher::{Group, Hold, Need, Needs, Workload, WorkloadSpec};
+use drowse_watcher::{Condition, Group, Hold, Need, Needs, Workload, WorkloadSpec};
 
 use crate::{
     config::Config,
-    plan::{EngineView, Inventory, Plan, PlannedNeed, Waiting},
+    plan::{EngineView, Inventory, Plan, PlannedNeed, PlannedNeeds, Waiting},
     view::Entry,
 };
 
@@ -25,7 +25,8 @@ pub(super) struct Bonds {
     unknown: Vec<(String, Hold)>,
     /// Those that somebody needs.
     needed: BTreeSet<String>,
-    /// Those that workloads of the file need whose engines were not read yet: holders' names.
+    /// Those that are needed by workloads of the file whose engines were not read yet, and by containers
+    /// that could not be read: holders' names.
     awaited: BTreeMap<String, String>,
     /// Why more may be needed than that.
     not_whole: Option<String>,
@@ -44,12 +45,16 @@ impl Bonds {
     pub(super) fn look(&mut self, config: &Config, plan: &Plan, inventory: &Inventory) {
         let needs = plan.workloads.iter().flat_map(|planned| planned.needs.iter());
         self.needed = needs.map(|need| need.name.clone()).collect();
-        self.awaited = plan.waiting.iter().flat_map(|waiting| needs_of(config, waiting)).collect();
+        let of_waiting = plan.waiting.iter().flat_map(|waiting| needs_of(config, waiting));
+        self.awaited = plan.awaited.clone().into_iter().chain(of_waiting).collect();
         self.not_whole = inventory.iter().find_map(|(name, view)| may_bring_needs(name, view));
     }
 
-    /// Begins to manage a workload, held for as long as others may need it that do not hold it yet.
-    pub(super) fn begin(&mut self, spec: WorkloadSpec) -> Workload {
+    /// Begins to manage a workload, held for as long as others may need it that do not hold it yet. It
+    /// knows from the first moment on that it needs others, and is not started before it is told who
+    /// manages them.
+    pub(super) fn begin(&mut self, spec: WorkloadSpec, needs: &PlannedNeeds) -> Workload {
+        let spec = spec.with_needs(not_told_yet(needs));
         let why = match self.not_whole.as_ref().or_else(|| self.awaited.get(&spec.name)) {
             Some(why) => why,
             None if self.needed.contains(&spec.name) => "what needs it",
@@ -83,16 +88,17 @@ impl Bonds {
             let needs = of(entry, running);
             let error = entry.planned.needs.error().map(str::to_owned);
             let last = told.remove(name).filter(|last| last.workload.is(&entry.workload));
-            let is_news = match &last {
-                Some(last) => !are_same(&last.needs, &needs) || last.error != error,
-                None => !are_same(&[], &needs) || error.is_some(),
-            };
-            if is_news {
+            let (known, known_error) =
+                last.as_ref().map_or((&[][..], &None), |last| (&last.needs, &last.error));
+            let (are_others, is_other_error) = (!are_same(known, &needs), *known_error != error);
+            let is_news = are_others || is_other_error;
+            // Not for an error alone: it would be in none for a moment.
+            if are_others || (is_other_error && error.is_none()) {
                 entry.workload.set_needs(Needs::Of(needs.clone())).await;
-                // What is in error goes on to hold what it needed before.
-                if let Some(why) = error.clone() {
-                    entry.workload.set_needs(Needs::InError(why)).await;
-                }
+            }
+            // What is in error goes on to hold what it needed before.
+            if is_news && let Some(why) = error.clone() {
+                entry.workload.set_needs(Needs::InError(why)).await;
             }
             if is_news || last.is_some() {
                 let workload = entry.workload.clone();
@@ -103,8 +109,23 @@ impl Bonds {
         if is_settled {
             self.handed_over.clear();
         }
-        if self.not_whole.is_none() {
+        // Nor does anybody hold what it needs who is about to be managed anew.
+        if is_settled && self.not_whole.is_none() {
             self.unknown.retain(|(name, _)| self.awaited.contains_key(name));
+        }
+        self.hold_awaited(running);
+    }
+
+    /// Holds those that are awaited only since they were begun.
+    fn hold_awaited(&mut self, running: &BTreeMap<String, Arc<Entry>>) {
+        for (name, why) in &self.awaited {
+            let Some(entry) = running.get(name) else { continue };
+            if self.unknown.iter().any(|(held, _)| held == name) {
+                continue;
+            }
+            let need = Need::new(name, Some(entry.workload.clone()), Condition::Started);
+            let holds = Needs::Of(vec![need]).hold(why);
+            self.unknown.extend(holds.into_iter().map(|hold| (name.clone(), hold)));
         }
     }
 }
@@ -121,8 +142,8 @@ fn unread(engine: &str) -> String {
     format!("engine `{engine}` was not read yet")
 }
 
-/// What of this engine is not known, and may need anything: a holder's name. Notes cannot say it, and
-/// what the file says is known.
+/// What of this engine is not known, and may need anything: a holder's name. Notes cannot say it, what
+/// the file says is known, and mostly a list tells what a container needs that could not be read.
 fn may_bring_needs(name: &str, view: &EngineView) -> Option<String> {
     if view.is_refused || view.is_numbered() {
         return None;
@@ -130,17 +151,30 @@ fn may_bring_needs(name: &str, view: &EngineView) -> Option<String> {
     if view.containers.is_none() {
         return Some(unread(name));
     }
-    let unread = view.unread.values().next()?;
-    Some(format!("container `{}` on engine `{name}` was not read yet", unread.name))
+    let unread = view.unread.values().find(|unread| unread.needs.is_none())?;
+    Some(unread.in_words(name))
+}
+
+/// What a workload needs, before it is known who manages that: such a need is waited for.
+fn not_told_yet(needs: &PlannedNeeds) -> Needs {
+    match needs {
+        PlannedNeeds::Of(needs) => {
+            Needs::Of(needs.iter().map(|need| need_of(need, None)).collect())
+        }
+        PlannedNeeds::InError { why, .. } => Needs::InError(why.clone()),
+    }
 }
 
 /// What a workload needs, with the handles of those that manage it now.
 fn of(entry: &Entry, running: &BTreeMap<String, Arc<Entry>>) -> Vec<Need> {
     let with_handle = |need: &PlannedNeed| {
-        let handle = running.get(&need.name).map(|entry| entry.workload.clone());
-        Need::new(&need.name, handle, need.wanted.condition())
+        need_of(need, running.get(&need.name).map(|entry| entry.workload.clone()))
     };
     entry.planned.needs.iter().map(with_handle).collect()
+}
+
+fn need_of(need: &PlannedNeed, handle: Option<Workload>) -> Need {
+    Need::new(&need.name, handle, need.wanted.condition())
 }
 
 fn are_same(before: &[Need], after: &[Need]) -> bool {

@@ -14,7 +14,9 @@ use tokio::{
 };
 
 use super::*;
-use crate::{clock::WallClock, discovery, engines::Configured, front::Listeners};
+use crate::{
+    clock::WallClock, discovery, engines::Configured, front::Listeners, handed::HandedSockets,
+};
 
 const PATIENCE: Duration = Duration::from_mins(10);
 
@@ -50,6 +52,7 @@ fn a_container_that_is_away_for_a_while_is_the_same_workload() {
 /// A supervisor of the labelled containers of a scripted engine.
 struct Supervised {
     engine: ScriptedEngine,
+    config: watch::Sender<Arc<Config>>,
     front: Front,
     /// Where the gateway listens.
     address: SocketAddr,
@@ -80,13 +83,15 @@ impl Supervised {
 
     fn begin_with(engine: ScriptedEngine, configuration: &str, store: Store) -> Self {
         let config = Arc::new(crate::config::from_text(configuration).unwrap());
+        let config = watch::Sender::new(config);
         let engines = Arc::new(Engines::of(Arc::new(engine.clone())));
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (front, bound) = Front::bind(&[listen], GatewayOptions::new()).unwrap();
+        let (front, bound) =
+            Front::bind(&[listen], &mut HandedSockets::default(), GatewayOptions::new()).unwrap();
         let address = bound.addresses()[0];
         let inventory = Arc::new(watch::Sender::new(Inventory::new()));
         let (supervisor, view) =
-            Supervisor::new(config, engines.clone(), front.clone(), store.clone());
+            Supervisor::new(config.subscribe(), engines.clone(), front.clone(), store.clone());
         let holds = supervisor.holds();
         let end = CancellationToken::new();
         let tasks = [
@@ -97,7 +102,18 @@ impl Supervised {
                 inventory,
             )),
         ];
-        Self { engine, front, address, _listeners: bound.serve(), view, holds, store, tasks, end }
+        Self {
+            engine,
+            config,
+            front,
+            address,
+            _listeners: bound.serve(),
+            view,
+            holds,
+            store,
+            tasks,
+            end,
+        }
     }
 
     fn add(&self, name: &str, labels: &[(&str, &str)]) -> ScriptedContainer {
@@ -167,6 +183,28 @@ async fn a_container_renamed_away_from_the_file_keeps_its_requests() {
     assert_eq!(app.calls(Action::Stop), 0, "{:?}", elsewhere.held_by());
     drop(download);
     comes_to(&elsewhere, PhaseName::Asleep).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_managed_anew_goes_on_with_what_was_known_of_it() {
+    let mut all = Supervised::begin("");
+    let app = all.add("app", &[]);
+    app.script(Action::Start, [Step::ok().late_by(Duration::from_secs(3))]);
+    let mut before = all.workload("app").await;
+    drop(in_use(&before).await);
+    let wakes = before.memory().wakes;
+    assert_eq!(wakes.len(), 1);
+    for port in ["81", "82"] {
+        app.set_details(|details| {
+            details.labels.insert("drowse.port".to_owned(), port.to_owned());
+        });
+        all.engine.resync();
+        while all.workload("app").await.is(&before) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        before = all.workload("app").await;
+        assert_eq!(before.memory().wakes, wakes);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -377,4 +415,31 @@ async fn what_is_asked_before_a_sleep_follows_the_plan() {
     neighbour.remove();
     all.engine.resync();
     comes_to(&workload, PhaseName::Asleep).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_configuration_is_followed_and_what_stays_goes_on() {
+    let text = |idle: &str, more: &str| {
+        let web = format!("web: {{ container: {{ name: web }}, idle: {idle} }}");
+        format!("workloads: {{ {web}{more} }}")
+    };
+    let engine = ScriptedEngine::new("docker");
+    for name in ["web", "db"] {
+        engine.add(name).set_details(|details| details.exposed = vec![Port::tcp(80)]);
+    }
+    let mut all = Supervised::begin_on(engine, &text("1h", ""));
+    let web = all.workload("web").await;
+
+    let other = text("2h", ", db: { container: { name: db } }");
+    all.config.send_replace(Arc::new(crate::config::from_text(&other).unwrap()));
+    all.workload("db").await;
+    let view = all.view.borrow().clone();
+    let entry = view.find("web").unwrap();
+    assert!(entry.workload.is(&web), "it is managed anew");
+    assert_eq!(entry.planned.policy.idle, Duration::from_hours(2));
+
+    all.config.send_replace(Arc::new(crate::config::from_text(&text("2h", "")).unwrap()));
+    let is_gone = |view: &Arc<View>| view.find("db").is_none();
+    tokio::time::timeout(PATIENCE, all.view.wait_for(is_gone)).await.unwrap().unwrap();
+    assert!(all.view.borrow().find("web").unwrap().workload.is(&web));
 }

@@ -94,7 +94,11 @@ fn in_flight(why: &Why) -> Option<String> {
     let rows = why.in_flight.iter().take(SHOWN_IN_FLIGHT).map(|one| {
         let client = if one.client == one.peer { "-".to_owned() } else { one.client.clone() };
         let age = took(Duration::from_secs(one.age_seconds));
-        let (route, peer, stage) = (one.route.clone(), one.peer.clone(), one.stage.clone());
+        let (route, peer) = (one.route.clone(), one.peer.clone());
+        let stage = match one.dropped {
+            0 => one.stage.clone(),
+            dropped => format!("{}, {dropped} dropped", one.stage),
+        };
         [route, peer, client, age, bytes(one.bytes), stage]
     });
     let mut text = table(["IN FLIGHT", "PEER", "FOR", "AGE", "MOVED", "IS"], rows);
@@ -184,6 +188,7 @@ mod tests {
             age_seconds,
             bytes,
             stage: "served".to_owned(),
+            dropped: 0,
         };
         let why = Why {
             row: Row {
@@ -295,6 +300,7 @@ mod tests {
             age_seconds: 0,
             bytes: 0,
             stage: "served".to_owned(),
+            dropped: 0,
         };
         let why = Why { row: row("ready", "woken"), in_flight: vec![one; 25], ..Why::default() };
         assert!(render(&why, &clock()).ends_with("\nand 5 more, all of them younger"));
@@ -317,6 +323,7 @@ mod tests {
                 age_seconds: 12,
                 bytes: 1_024,
                 stage: "served".to_owned(),
+                dropped: 0,
             }],
             changes: vec![change("13:20:03.250", "starting", "ready", 1_240, "woken")],
             problems: Vec::new(),
@@ -377,7 +384,8 @@ mod tests {
               "client": "192.0.2.7",
               "age_seconds": 12,
               "bytes": 1024,
-              "stage": "served"
+              "stage": "served",
+              "dropped": 0
             }
           ],
           "changes": [

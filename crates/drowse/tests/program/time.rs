@@ -26,7 +26,7 @@ fn a_workload_that_is_held_awake_is_woken_and_stays_so() {
     assert_eq!(forced.status.code(), Some(1), "{forced:?}");
     assert_eq!(
         text(&forced.stderr),
-        "error: it is held awake and would be woken again at once: `drowse unhold app` releases it\n"
+        "error: it is held awake and would be woken again at once: `drowse unhold app` ends that\n"
     );
     let released = place.output(&["unhold", "app"]);
     assert_eq!(text(&released.stdout), "app is no longer held awake\n");
@@ -191,8 +191,8 @@ fn a_hold_of_what_is_not_there_is_shown_and_can_be_released() {
     let listed = place.json(&["list", "--json"]);
     assert_eq!(
         listed["problems"][0]["message"],
-        "workload `app`: there is none of that name now, and it is held asleep until it is released \
-         when there is one again; `drowse unhold app` releases it"
+        "workload `app`: there is none of that name now, and it is held asleep until `drowse unhold` \
+         when there is one again; `drowse unhold app` ends that"
     );
     assert!(place.output(&["unhold", "app"]).status.success());
     assert_eq!(place.json(&["list", "--json"])["problems"], json!([]));

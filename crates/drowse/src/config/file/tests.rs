@@ -98,6 +98,43 @@ fn trusted_proxies_are_networks_and_addresses() {
 }
 
 #[test]
+fn the_waiting_page_has_a_theme_and_a_language() {
+    let config = read_text("page: { theme: /etc/drowse/theme, language: de }").unwrap();
+    assert_eq!(config.page.theme.as_deref(), Some(Path::new("/etc/drowse/theme")));
+    assert_eq!(config.page.language, Some(drowse_gateway::Language::German));
+    assert_eq!(read_text("page: {}").unwrap().page, drowse_gateway::PageOptions::new());
+    let errors = read_text("page: { theme: themes/mine, language: klingon, color: red }");
+    insta::assert_snapshot!(errors.unwrap_err(), @r"
+    error: `themes/mine` is no absolute path: begin it with `/`
+     --> drowse.yaml:1:16
+      |
+    1 | page: { theme: themes/mine, language: klingon, color: red }
+      |                ^^^^^^^^^^^
+
+    error: the waiting page does not speak `klingon`: expected one of `en`, `de`, `fr`, `es`, `zh`
+     --> drowse.yaml:1:39
+      |
+    1 | page: { theme: themes/mine, language: klingon, color: red }
+      |                                       ^^^^^^^
+
+    error: unknown key `color`: expected one of `theme`, `language`
+     --> drowse.yaml:1:48
+      |
+    1 | page: { theme: themes/mine, language: klingon, color: red }
+      |                                                ^^^^^
+    ");
+    assert!(read_text("page: dark").is_err());
+}
+
+#[test]
+fn every_key_of_the_page_is_in_the_readme() {
+    let readme = include_str!("../../../README.md");
+    for key in super::PAGE_KEYS {
+        assert!(readme.contains(&format!("`page.{key}`")), "{key}");
+    }
+}
+
+#[test]
 fn an_empty_file_means_the_default_engine() {
     for text in ["", "# nothing\n", "workloads: {}\n"] {
         let config = read_text(text).unwrap();
@@ -209,7 +246,7 @@ workloads:
     15 |     routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
        |                                                       ^^^^^
 
-    error: `host` is missing: a route needs one
+    error: `host` is missing: a route needs one, or `tcp` or `udp`
       --> drowse.yaml:15:64
        |
     15 |     routes: [{ host: "http://wiki.example.com", port: 80000 }, { path: wiki }]
@@ -442,5 +479,7 @@ fn a_password_in_an_engines_url_is_not_shown() {
     assert!(!shown.contains("secret") && shown.contains("drowse.yaml:1:"), "{shown}");
 }
 
+mod access;
+mod listen;
 mod needs;
 mod proxmox;

@@ -27,8 +27,7 @@ pub(super) async fn why(
     UrlPath(name): UrlPath<String>,
 ) -> Response {
     let view = control.view.borrow().clone();
-    let unread = view.waiting.iter().find(|unread| unread.planned.name == name);
-    if let Some(unread) = unread {
+    if let Some(unread) = view.find_unread(&name) {
         return Json(of_unread(unread, &control)).into_response();
     }
     match find(&control.view, &name) {
@@ -89,6 +88,7 @@ fn in_flight(front: &Front, workload: &str) -> Vec<UseRow> {
         age_seconds: one.age.as_secs(),
         bytes: one.bytes,
         stage: one.stage.to_string(),
+        dropped: one.dropped,
     });
     rows.collect()
 }

@@ -1,6 +1,7 @@
 use drowse_provider::NetworkMode;
 
 use super::*;
+use crate::engines::InFile;
 
 /// A container of the compose project `shop` that needs these services.
 fn of_shop(engine: &ScriptedEngine, name: &str, depends_on: &str) -> ScriptedContainer {
@@ -32,7 +33,8 @@ async fn what_is_needed_is_read_with_whatever_that_needs_and_nothing_else() {
     let other = of_shop(&engine, "other", "");
     let cache = engine.add("cache");
     let mut configured = Configured::of(Arc::new(engine.clone()), &[]);
-    configured.needed = ["cache".to_owned()].into();
+    let needed = ["cache".to_owned()].into();
+    configured.in_file = watch::channel(InFile { needed, ..InFile::default() }).1;
     let view = read_once(&configured, &Whereabouts::default()).await.unwrap();
     let names: Vec<_> = view.containers.unwrap().iter().map(|one| one.name.clone()).collect();
     assert_eq!(names, ["web", "db", "disk", "cache"]);

@@ -1,9 +1,9 @@
 use std::time::SystemTime;
 
-use drowse_provider::{Actor, Capabilities};
+use drowse_provider::{Actor, Capabilities, Deadline, Reach};
 
 use super::*;
-use crate::labels::Dialect;
+use crate::{config::Problem, engines::InFile, labels::Dialect};
 
 fn cluster() -> ScriptedEngine {
     ScriptedEngine::with("home", Capabilities::all(), Reach::Routed)
@@ -260,7 +260,8 @@ async fn what_the_file_names_is_managed_even_while_it_cannot_be_read() {
     web.always(Action::Inspect, Step::refuse(ErrorKind::Forbidden { privilege: None, path: None }));
     let Reference::Id(id) = web.id() else { panic!() };
     let wanted = [Reference::Name("web".to_owned())].into();
-    let configured = Configured { wanted, ..configured(&engine) };
+    let in_file = watch::channel(InFile { references: wanted, ..InFile::default() }).1;
+    let configured = Configured { in_file, ..configured(&engine) };
     let seen_once = read_once(&configured, &Whereabouts::default()).await.unwrap();
     let sender = Arc::new(watch::Sender::new(Inventory::new()));
     let inventory = sender.subscribe();

@@ -40,7 +40,9 @@ fn whoever_has_a_veto_is_named() {
     let web = web(&labels, file);
     insta::assert_snapshot!(web.gates.words(false).join("; "), @"the application, at `/busy?now`; the command `/usr/local/bin/may-sleep`");
     let host = Some(HostPattern::Exact("web.test".to_owned()));
-    let asked = VetoPath { path: "/busy?now".to_owned(), host, port: Some(80), address: None };
+    let scheme = UpstreamScheme::Http;
+    let asked =
+        VetoPath { path: "/busy?now".to_owned(), host, port: Some(80), address: None, scheme };
     assert_eq!(web.gates.veto_path, Some(asked));
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use drowse_provider::{Details, Reference};
 
-use super::{Settling, Target, Wish};
+use super::{NeedTarget, Settling, Wish};
 use crate::{
     config::did_you_mean,
     plan::{EngineView, Planned, is_named, namesakes, selves::is_drowse},
@@ -23,9 +23,9 @@ pub(super) enum Found {
 impl Settling<'_> {
     pub(super) fn find(&mut self, at: usize, engine: &str, wish: &Wish) -> Found {
         match &wish.target {
-            Target::Called(name) => self.find_called(at, engine, name),
-            Target::Service { project, service } => self.find_service(engine, project, service),
-            Target::Holder(holder) => self.find_holder(engine, holder),
+            NeedTarget::Called(name) => self.find_called(at, engine, name),
+            NeedTarget::Service { project, service } => self.find_service(engine, project, service),
+            NeedTarget::Holder(holder) => self.find_holder(engine, holder),
         }
     }
 

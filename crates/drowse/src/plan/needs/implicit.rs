@@ -4,7 +4,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use drowse_provider::{ContainerStatus, Details, Reference, Unusable, compose::Member};
 
-use super::{PlannedNeeds, Settling, Target, Wish, is_holder, wishes};
+use super::{NeedTarget, PlannedNeeds, Settling, Wish, is_holder, wishes};
 use crate::{
     config::{Given, Problem},
     plan::{
@@ -58,7 +58,7 @@ impl Settling<'_> {
                 self.warn_of_nobody(engine, details, &wishes);
                 let needed: Vec<(usize, Wish)> = wishes
                     .into_iter()
-                    .filter_map(|wish| Some((self.find_enabled(engine, &wish)?, wish)))
+                    .filter_map(|wish| Some((self.find_enabled(engine, &wish.target)?, wish)))
                     .collect();
                 if needed.is_empty() {
                     continue;
@@ -72,21 +72,21 @@ impl Settling<'_> {
         }
     }
 
-    /// The workload that its user enabled and that this wish is for.
-    fn find_enabled(&self, engine: &str, wish: &Wish) -> Option<usize> {
+    /// The workload that its user enabled and that is meant by this.
+    pub(super) fn find_enabled(&self, engine: &str, target: &NeedTarget) -> Option<usize> {
         let mut enabled = self.workloads[..self.enabled].iter();
-        match &wish.target {
-            Target::Called(name) => enabled.position(|it| it.name == *name).or_else(|| {
+        match target {
+            NeedTarget::Called(name) => enabled.position(|it| it.name == *name).or_else(|| {
                 if self.waiting.contains(name) || self.absent.workloads.contains_key(name) {
                     return None;
                 }
                 let details = self.called(engine, name).ok()??;
                 self.workload_of(engine, &details).filter(|at| *at < self.enabled)
             }),
-            Target::Service { project, service } => {
+            NeedTarget::Service { project, service } => {
                 enabled.position(|it| it.engine == engine && it.is_of_service(project, service))
             }
-            Target::Holder(holder) => enabled.position(|it| {
+            NeedTarget::Holder(holder) => enabled.position(|it| {
                 it.engine == engine && it.details.as_ref().is_some_and(|it| is_holder(it, holder))
             }),
         }
@@ -95,7 +95,7 @@ impl Settling<'_> {
     /// Tells of names that nobody has. Whoever is not managed is not thereby in error.
     fn warn_of_nobody(&mut self, engine: &str, details: &Details, wishes: &[Wish]) {
         for wish in wishes {
-            let Target::Called(name) = &wish.target else { continue };
+            let NeedTarget::Called(name) = &wish.target else { continue };
             let is_somebody = self.by_name.contains_key(name)
                 || self.absent.workloads.contains_key(name)
                 || !matches!(self.called(engine, name), Ok(None))
@@ -115,8 +115,8 @@ impl Settling<'_> {
         view: &EngineView,
         details: &Details,
     ) -> Option<Given<Vec<String>>> {
-        let in_file = self.absent.needs.get(&(engine.to_owned(), details.id.clone()));
-        in_file.cloned().or_else(|| view.dialect.needs(&details.labels).ok().flatten())
+        let in_file = self.absent.needs_of(engine, details);
+        in_file.cloned().or_else(|| view.dialect.readable_needs(&details.labels))
     }
 
     fn add(
@@ -148,6 +148,7 @@ impl Settling<'_> {
             engine: engine.to_owned(),
             container: PlannedContainer::OnEngine(reference),
             routes: Vec::new(),
+            port_routes: Vec::new(),
             port: None,
             network: None,
             ready: None,

@@ -37,7 +37,7 @@ impl Settling<'_> {
                 Some(by) => {
                     format!("`{}` needs it as a service", self.workloads[by].name)
                 }
-                None if !self.workloads[target].routes.is_empty() => {
+                None if self.workloads[target].has_routes() => {
                     "it has routes, as a service".to_owned()
                 }
                 None => {

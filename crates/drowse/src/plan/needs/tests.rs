@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     config::Ready,
     plan::{
-        EngineView,
+        EngineView, UnreadContainer,
         tests::{config, container, docker, enabled, engine, inside, lines, make},
     },
 };
@@ -118,6 +118,76 @@ fn a_name_may_still_come_while_an_engine_is_unread() {
 }
 
 #[test]
+fn what_the_file_says_of_a_container_under_two_names_counts_for_the_one_that_has_it() {
+    let config = config(
+        "engines: { docker: { docker: /a } }\n\
+         workloads:\n  \
+           app: { container: { name: web }, needs: [cache] }\n  \
+           site: { container: { project: shop, service: web }, needs: [db, app] }\n  \
+           cron: { container: { name: cron }, needs: [site] }\n  \
+           db: { container: { name: db } }\n  \
+           cache: { container: { name: cache } }\n",
+    );
+    let web = container("web", 1, &[(PROJECT, "shop"), (SERVICE, "web")]);
+    let others = ["cron", "db", "cache"].map(|name| container(name, 1, &[]));
+    let plan = make(&config, &docker([web].into_iter().chain(others)));
+    insta::assert_snapshot!(lines(&plan), @"error: workload `site`: its container is another workload's already");
+    insta::assert_snapshot!(shown(&plan), @r"
+    app: cache ready, db ready
+    cron: app ready
+    db:
+    cache:
+    ");
+}
+
+#[test]
+fn what_containers_need_that_could_not_be_read_is_awaited() {
+    let config = config(
+        "engines: { home: { docker: /a }, nas: { docker: /b } }\n\
+         workloads:\n  \
+           data: { container: { engine: nas, name: pg } }\n  \
+           cache: { container: { engine: home, name: redis } }\n",
+    );
+    let unread = |name: &str, needs: &[NeedTarget]| {
+        let (name, needs) = (name.to_owned(), Some(needs.to_vec()));
+        let problem = Problem::error("it cannot be read");
+        (format!("id-{name}"), UnreadContainer { name, problem, needs })
+    };
+    let called = |name: &str| NeedTarget::Called(name.to_owned());
+    let shops = |name: &str| enabled(name, 1, &[(PROJECT, "shop"), (SERVICE, name)]);
+    let mut home = engine([
+        shops("db"),
+        shops("mail"),
+        enabled("vpn", 1, &[]),
+        enabled("free", 1, &[]),
+        container("nobodys", 1, &[]),
+    ]);
+    let service = |service: &str| NeedTarget::Service {
+        project: "shop".to_owned(),
+        service: service.to_owned(),
+    };
+    home.unread = [
+        unread("web", &[service("db"), called("data"), called("nobodys"), called("nothing")]),
+        unread("guest", &[NeedTarget::Holder("vpn".to_owned())]),
+        unread("redis", &[]),
+    ]
+    .into();
+    let inventory = Inventory::from([
+        ("home".to_owned(), home),
+        ("nas".to_owned(), engine([container("pg", 1, &[]), enabled("also-free", 1, &[])])),
+    ]);
+    let plan = make(&config, &inventory);
+    let awaited: Vec<_> = plan.awaited.iter().map(|(name, who)| format!("{name}: {who}")).collect();
+    // `cache` could not be read itself: nobody knows by which names it goes.
+    insta::assert_snapshot!(awaited.join("\n"), @r"
+    cache: container `web` on engine `home`, not read yet
+    data: container `web` on engine `home`, not read yet
+    db: container `web` on engine `home`, not read yet
+    vpn: container `guest` on engine `home`, not read yet
+    ");
+}
+
+#[test]
 fn what_is_in_error_itself_or_left_alone_is_told_from_what_is_missing() {
     let config = config(
         "engines: { docker: { docker: /a } }\n\
@@ -177,6 +247,26 @@ fn what_is_not_managed_holds_what_it_says_that_it_needs() {
     guard (not enabled): db ready
     brief (not enabled): db ready
     one-off (not enabled): db ready
+    ");
+}
+
+#[test]
+fn one_name_that_cannot_be_read_is_an_error_and_the_others_are_needed_all_the_same() {
+    let plan = labelled(&docker([
+        enabled("app", 1, &[("drowse.needs", "-x, /cache")]),
+        enabled("cache", 1, &[]),
+        enabled("db", 1, &[]),
+        container("worker", 1, &[("drowse.enable", "false"), ("drowse.needs", "db,ca che,db")]),
+    ]));
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `app` on engine `docker`: label `drowse.needs`: `-x` is no name of a workload: letters, digits, `_`, `.` and `-` are expected
+    error: container `worker` on engine `docker`: label `drowse.needs`: `ca che` is no name of a workload: letters, digits, `_`, `.` and `-` are expected
+    ");
+    insta::assert_snapshot!(shown(&plan), @r"
+    cache:
+    db:
+    app (not enabled): cache ready
+    worker (not enabled): db ready
     ");
 }
 

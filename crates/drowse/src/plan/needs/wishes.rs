@@ -10,14 +10,14 @@ use super::{Because, Wanted};
 /// One thing that is needed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wish {
-    pub(super) target: Target,
+    pub(super) target: NeedTarget,
     pub(super) wanted: Wanted,
     pub(super) because: Because,
 }
 
 /// How it is named.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NeedTarget {
     /// A workload, or a container of the same engine.
     Called(String),
     /// A compose service of the same engine.
@@ -29,7 +29,7 @@ pub(super) enum Target {
 /// What the key `needs` says.
 pub(super) fn by_names(names: Vec<String>) -> Vec<Wish> {
     let wish = |name| Wish {
-        target: Target::Called(name),
+        target: NeedTarget::Called(name),
         wanted: Wanted::Ready,
         because: Because::Needs,
     };
@@ -41,7 +41,7 @@ pub(super) fn of_container(details: &Details) -> (Vec<Wish>, Vec<String>) {
     let (mut wishes, mut unread) = (Vec::new(), Vec::new());
     if let NetworkMode::Container(holder) = &details.network_mode {
         wishes.push(Wish {
-            target: Target::Holder(holder.clone()),
+            target: NeedTarget::Holder(holder.clone()),
             wanted: Wanted::Started,
             because: Because::Network,
         });
@@ -49,7 +49,7 @@ pub(super) fn of_container(details: &Details) -> (Vec<Wish>, Vec<String>) {
     let Some(project) = compose::project_of(&details.labels) else { return (wishes, unread) };
     for said in compose::dependencies_of(&details.labels) {
         let wish = said.map(|Dependency { service, condition, .. }| {
-            let target = Target::Service { project: project.to_owned(), service };
+            let target = NeedTarget::Service { project: project.to_owned(), service };
             let wanted = Wanted::of_compose(condition);
             wanted.map(|wanted| Wish { target, wanted, because: Because::Compose })
         });

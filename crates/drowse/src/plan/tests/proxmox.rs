@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use drowse_gateway::HostPattern;
 
 use super::*;
-use crate::{entrance::Entrance, whereabouts::Machine};
+use crate::{entrance::Entrance, labels::Dialect, whereabouts::Machine};
 
 fn lxc(vmid: u32, name: &str, notes: &[(&str, &str)]) -> Details {
     let observation = Observation::new(ContainerStatus::Stopped, None);

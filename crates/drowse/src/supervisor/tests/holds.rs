@@ -1,6 +1,7 @@
 //! Holds by hand, as the control socket gives them.
 
 use axum::{body::Body, http::Request};
+use drowse_watcher::WakeError;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::mpsc;
@@ -88,4 +89,84 @@ async fn a_hold_asleep_counts_more_than_a_schedule_and_not_than_a_request() {
     comes_to(&workload, PhaseName::Ready).await;
     assert_eq!(workload.held_by(), [("schedule Mon-Fri 08:00-18:00".to_owned(), 1)]);
     driver.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_asleep_counts_more_than_a_schedule_that_wakes_it_and_not_than_who_waits() {
+    let clock = SetClock::at("2026-11-26T09:00:00Z");
+    let mut all = Supervised::begin("time_zone: Europe/Berlin");
+    let app = all.add("app", &[("drowse.awake", "Mon-Fri 08:00-18:00")]);
+    app.script(Action::Start, [Step::ok().late_by(Duration::from_mins(1))]);
+    let workload = all.workload("app").await;
+    let driver = driver::follow(all.view.clone(), clock.clock(), all.end.clone());
+    let driver = tokio::spawn(driver);
+    app.called(Action::Start, 1).await;
+    let waiter = workload.clone();
+    let request = tokio::spawn(async move { in_use(&waiter).await });
+    let is_waited_for = || {
+        let waiting = workload.waited_for_by();
+        waiting.iter().any(|(holder, _)| holder == "a request")
+    };
+    until("waited for", is_waited_for).await;
+    let (status, answer) = all.command(ASLEEP).await;
+    assert_eq!(status, 409);
+    insta::assert_snapshot!(answer["error"].as_str().unwrap(), @"in use: 1 request(s) wait for it");
+    request.abort();
+    until("left", || !is_waited_for()).await;
+
+    let (status, answer) = all.command(ASLEEP).await;
+    assert_eq!(status, 200, "{answer}");
+    tokio::time::sleep(Duration::from_mins(30)).await;
+    assert_eq!((app.calls(Action::Start), app.calls(Action::Stop)), (1, 1));
+    assert_eq!(workload.snapshot().phase, PhaseName::Asleep);
+    driver.abort();
+}
+
+/// Nobody wakes it.
+async fn is_held_asleep(workload: &Workload) {
+    let holder = workload.holder("a request");
+    let refused = workload.lease(&holder, LeaseKind::Active, Deadline::after(PATIENCE)).await;
+    assert!(matches!(refused, Err(WakeError::HeldAsleep { .. })), "{refused:?}");
+}
+
+const OF_FILE: &str = "workloads: { app: { container: { name: app }, idle: 1h } }";
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_read_is_held_from_when_it_is() {
+    let engine = ScriptedEngine::new("docker");
+    let app = engine.add("app");
+    engine.go_down("switched off");
+    let mut all = Supervised::begin_on(engine, OF_FILE);
+    let is_away =
+        |view: &Arc<View>| view.find_unread("app").is_some_and(|unread| unread.trouble.is_some());
+    drop(tokio::time::timeout(PATIENCE, all.view.wait_for(is_away)).await.unwrap().unwrap());
+    let (status, answer) = all.command("app/unhold").await;
+    assert_eq!((status, answer["error"].as_str()), (404, Some("nobody holds `app`")));
+
+    let (status, answer) = all.command("app/hold?asleep=true&timeout_ms=1000&reason=restore").await;
+    assert_eq!((status, answer["state"].as_str()), (200, Some("unread")), "{answer}");
+    let not_yet = answer["not_yet"].as_str().unwrap();
+    assert!(not_yet.starts_with("its engine `docker` was never read: "), "{not_yet}");
+    all.engine.come_back();
+    let workload = all.workload("app").await;
+    is_held_asleep(&workload).await;
+    assert_eq!(app.calls(Action::Start), 0);
+    assert_eq!(all.command("app/unhold").await.0, 200);
+    drop(in_use(&workload).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_gone_is_held_asleep_from_when_it_is_there_again() {
+    let mut all = Supervised::begin(OF_FILE);
+    let workload = all.workload("app").await;
+    comes_to(&workload, PhaseName::Gone).await;
+    let (status, answer) = all.command(ASLEEP).await;
+    assert_eq!((status, answer["state"].as_str()), (200, Some("gone")), "{answer}");
+    assert_eq!(answer["not_yet"], "there is no such container");
+    // As a restore makes it.
+    let app = all.engine.add("app");
+    all.engine.resync();
+    comes_to(&workload, PhaseName::Asleep).await;
+    is_held_asleep(&all.workload("app").await).await;
+    assert_eq!(app.calls(Action::Start), 0);
 }

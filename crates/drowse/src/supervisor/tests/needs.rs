@@ -2,7 +2,7 @@ use drowse_provider::{Engine as _, Reference};
 use drowse_watcher::{Policy, ReadyWhenRunning, WakeError};
 
 use super::*;
-use crate::{config::Problem, labels::Dialect};
+use crate::{config::Problem, labels::Dialect, store::HoldKind};
 
 async fn is_held_by_dependent(workload: &Workload, dependent: &str) {
     let holder = format!("dependent {dependent}");
@@ -88,6 +88,32 @@ async fn what_is_managed_anew_stays_awake_under_its_dependents() {
     assert_eq!((app.calls(Action::Stop), db.calls(Action::Stop)), (0, 0));
     drop(download);
     comes_to(&now, PhaseName::Asleep).await;
+}
+
+/// Both are managed anew at once, and the end of the dependent's former management takes its time.
+#[tokio::test(start_paused = true)]
+async fn what_is_managed_anew_stays_awake_until_its_dependent_is_managed_anew_too() {
+    let mut all = Supervised::begin("");
+    let db = all.add("db", &[("drowse.idle", "1m")]);
+    let labels = [("drowse.idle", "1m"), ("drowse.needs", "db"), ("drowse.stop-timeout", "10m")];
+    let app = all.add("app", &labels);
+    let workload = all.workload("app").await;
+    drop(in_use(&workload).await);
+    let needed = all.workload("db").await;
+    let late = Duration::from_mins(5);
+    app.script(Action::Stop, [Step::ok().late_by(late)]);
+    app.called(Action::Stop, 1).await;
+    let ordered = Instant::now();
+    for (container, port) in [(&app, "81"), (&db, "5432")] {
+        relabel(container, "drowse.port", port);
+    }
+    all.engine.resync();
+    while all.workload("db").await.is(&needed) {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(ordered.elapsed() < late, "the stop is still under way");
+    db.called(Action::Stop, 1).await;
+    assert!(ordered.elapsed() >= late, "stopped under its dependent: {:?}", ordered.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,11 +227,66 @@ async fn nothing_sleeps_before_it_is_known_who_needs_it() {
     tokio::time::sleep(Duration::from_mins(10)).await;
     assert_eq!(db.calls(Action::Stop), 0);
     let held: Vec<_> = workload.held_by().into_iter().map(|(holder, _)| holder).collect();
-    insta::assert_snapshot!(held.join("\n"), @"container `app` on engine `docker` was not read yet");
+    insta::assert_snapshot!(held.join("\n"), @"container `app` on engine `docker`, not read yet");
     app.always(Action::Inspect, Step::ok());
     all.engine.resync();
     is_held_by_dependent(&workload, "app").await;
     app.called(Action::Stop, 1).await;
+    db.called(Action::Stop, 1).await;
+}
+
+/// Runs, and its list tells on which network.
+fn on_its_network(
+    engine: &ScriptedEngine,
+    name: &str,
+    labels: &[(&str, &str)],
+) -> ScriptedContainer {
+    let container = engine.add(name);
+    container.set_details(|details| {
+        let all = [("drowse.enable", "true"), ("drowse.idle", "1m")].iter().chain(labels);
+        details.labels = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        details.networks = vec![Network::new("bridge", Some("bridge".to_owned()), Vec::new())];
+    });
+    container.start();
+    container
+}
+
+fn cannot_be_read(container: &ScriptedContainer) {
+    let broken = drowse_provider::ErrorKind::Unavailable { reason: "a broken layer".into() };
+    container.always(Action::Inspect, Step::refuse(broken));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_keeps_awake_what_its_list_says_that_it_needs_and_nothing_else() {
+    let engine = ScriptedEngine::new("docker");
+    let db = on_its_network(&engine, "db", &[]);
+    let other = on_its_network(&engine, "other", &[]);
+    let app = on_its_network(&engine, "app", &[("drowse.needs", "db")]);
+    cannot_be_read(&app);
+    let mut all = Supervised::begin_on(engine, "");
+    let (needed, free) = (all.workload("db").await, all.workload("other").await);
+    other.called(Action::Stop, 1).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(db.calls(Action::Stop), 0);
+    let held: Vec<_> = needed.held_by().into_iter().map(|(holder, _)| holder).collect();
+    insta::assert_snapshot!(held.join("\n"), @"container `app` on engine `docker`, not read yet");
+
+    // Another one comes when what it needs has long been managed.
+    drop(in_use(&free).await);
+    let late = on_its_network(&all.engine, "late", &[("drowse.needs", "other")]);
+    cannot_be_read(&late);
+    all.engine.resync();
+    is_held_by_dependent(&free, "container `late` on engine `docker`, not read yet").await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(other.calls(Action::Stop), 1);
+
+    late.always(Action::Inspect, Step::ok());
+    all.engine.resync();
+    is_held_by_dependent(&free, "late").await;
+    late.called(Action::Stop, 1).await;
+    other.called(Action::Stop, 2).await;
+    assert_eq!(db.calls(Action::Stop), 0);
+    app.remove();
     db.called(Action::Stop, 1).await;
 }
 
@@ -231,6 +312,31 @@ async fn a_group_wakes_together_and_sleeps_together() {
     drop(in_use(&workload).await);
     comes_to(&workload, PhaseName::Asleep).await;
     assert_eq!(other.calls(Action::Start), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_labels_itself_into_a_group_keeps_it_awake_and_can_do_no_more_to_it() {
+    let mut all = Supervised::begin("");
+    let group = [("drowse.group", "shop"), ("drowse.idle", "1m")];
+    let (shop, stranger) = (all.add("shop", &group), all.add("stranger", &group));
+    let broken =
+        drowse_provider::ErrorKind::Failed { exit: None, message: "no such image".to_owned() };
+    stranger.always(Action::Start, Step::refuse(broken));
+    let (workload, mate) = (all.workload("shop").await, all.workload("stranger").await);
+    let lease = in_use(&workload).await;
+    stranger.called(Action::Start, 1).await;
+    drop(lease);
+    shop.called(Action::Stop, 1).await;
+
+    // Its own user starts it, and uses it.
+    stranger.start();
+    comes_to(&mate, PhaseName::Ready).await;
+    let use_of_it = in_use(&mate).await;
+    drop(in_use(&workload).await);
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(shop.calls(Action::Stop), 1);
+    drop(use_of_it);
+    shop.called(Action::Stop, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,7 +366,8 @@ async fn of_a_cluster_that_was_never_read_the_file_tells_what_it_needs() {
         engine.add(name);
         let provider = engine.provider(&Reference::Name(name.to_owned())).unwrap();
         let policy = Policy::new(Duration::from_mins(1));
-        bonds.begin(WorkloadSpec::new(name, provider, Arc::new(ReadyWhenRunning), policy))
+        let spec = WorkloadSpec::new(name, provider, Arc::new(ReadyWhenRunning), policy);
+        bonds.begin(spec, &PlannedNeeds::default())
     };
     let held = |workload: &Workload| {
         workload.held_by().into_iter().map(|(holder, _)| holder).collect::<Vec<_>>().join(", ")
@@ -278,4 +385,61 @@ async fn of_a_cluster_that_was_never_read_the_file_tells_what_it_needs() {
     look(&mut bonds, read(&unread), read(&cluster));
     bonds.tell(&BTreeMap::new(), true).await;
     assert_eq!(held(&db), "");
+}
+
+fn held_awake() -> Store {
+    let store = Store::in_memory(WallClock::system());
+    let holds = Holds::new(store.clone());
+    let hold = || holds.made_now(HoldKind::Awake, None, None);
+    store.change_holds(|holds| {
+        holds.extend(["app", "zeta"].map(|name| (name.to_owned(), hold())));
+    });
+    store
+}
+
+fn labelled(engine: &ScriptedEngine, name: &str, labels: &[(&str, &str)]) -> ScriptedContainer {
+    let container = engine.add(name);
+    container.set_details(|details| {
+        details.exposed = vec![Port::tcp(80)];
+        let all = [("drowse.enable", "true")].iter().chain(labels);
+        details.labels = all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    });
+    container
+}
+
+/// Its hold wakes it at once, and whatever its engine answers comes at once.
+#[tokio::test(start_paused = true)]
+async fn what_is_held_awake_waits_for_what_it_needs_from_the_first_moment_on() {
+    let engine = ScriptedEngine::new("docker");
+    let db = labelled(&engine, "db", &[]);
+    let app = labelled(&engine, "app", &[("drowse.needs", "db")]);
+    labelled(&engine, "zeta", &[]);
+    db.script(Action::Start, [Step::ok().late_by(Duration::from_secs(20))]);
+    let mut all = Supervised::begin_with(engine, "", held_awake());
+    db.called(Action::Start, 1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(app.calls(Action::Start), 0, "started before what it needs");
+    comes_to(&all.workload("app").await, PhaseName::Ready).await;
+    assert_eq!(app.calls(Action::Start), 1);
+}
+
+/// It is woken by its own look at the others, which comes with its first read.
+#[tokio::test(start_paused = true)]
+async fn what_wakes_with_a_group_in_use_waits_for_what_it_needs_from_the_first_moment_on() {
+    let engine = ScriptedEngine::new("docker");
+    let queue = labelled(&engine, "queue", &[]);
+    let web = labelled(&engine, "web", &[("drowse.group", "shop")]);
+    let worker =
+        labelled(&engine, "worker", &[("drowse.group", "shop"), ("drowse.needs", "queue")]);
+    web.start();
+    // Time for all of that before anybody is told anything.
+    labelled(&engine, "app", &[]);
+    labelled(&engine, "zeta", &[]);
+    queue.script(Action::Start, [Step::ok().late_by(Duration::from_secs(20))]);
+    let mut all = Supervised::begin_with(engine, "", held_awake());
+    queue.called(Action::Start, 1).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(worker.calls(Action::Start), 0, "started before what it needs");
+    comes_to(&all.workload("worker").await, PhaseName::Ready).await;
+    assert_eq!(worker.calls(Action::Start), 1);
 }

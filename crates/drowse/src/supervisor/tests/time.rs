@@ -178,7 +178,7 @@ async fn a_release_ends_what_acts_even_where_the_hold_is_gone() {
     };
     is_held(true).await.unwrap();
     store.change_holds(|holds| holds.remove("app"));
-    assert_eq!(holds.release("app").await, None);
+    assert_eq!(holds.unhold("app").await, None);
     tokio::time::timeout(PATIENCE, is_held(false)).await.unwrap().unwrap();
 }
 

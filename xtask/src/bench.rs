@@ -5,10 +5,12 @@
 //! engine and its containers, and one clock with all of them.
 
 mod clock;
+mod document;
 mod drowse;
 mod engine;
 mod exchange;
 mod fake;
+pub(crate) mod gateway;
 mod herd;
 mod idle;
 pub(crate) mod inside;
@@ -25,7 +27,7 @@ mod wake;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::engine::Kind;
 use crate::sandbox::{Ended, Output, Sandbox};
@@ -34,7 +36,23 @@ use crate::{cargo, setup, terminal, testapp};
 /// Longer than all measurements take, by far.
 const DEADLINE: Duration = Duration::from_mins(30);
 
-/// What is measured, and how.
+/// What is measured: all that the design has numbers for, or a part that is measured on its own.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Bench {
+    #[command(flatten)]
+    measure: Measure,
+    #[command(subcommand)]
+    alone: Option<Alone>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Alone {
+    /// Measure the gateway beside nginx, HAProxy and Caddy, without any engine.
+    Gateway(gateway::Options),
+}
+
+/// What is measured beside an engine, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Measure {
     /// Fewer runs and shorter windows: five minutes.
@@ -78,8 +96,15 @@ impl Measure {
     }
 }
 
+pub(crate) fn run(bench: &Bench) -> anyhow::Result<ExitCode> {
+    match &bench.alone {
+        None => beside_an_engine(&bench.measure),
+        Some(Alone::Gateway(options)) => gateway::run(options),
+    }
+}
+
 /// Builds drowse, opens the sandbox, and measures in it.
-pub(crate) fn run(measure: &Measure) -> anyhow::Result<ExitCode> {
+fn beside_an_engine(measure: &Measure) -> anyhow::Result<ExitCode> {
     setup::engines()?;
     testapp::build()?;
     cargo::run(&mut cargo::cargo(["build", "--profile", "dist", "--bin", "drowse"]))?;

@@ -15,8 +15,13 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("unshare", "util-linux"),
     ("setpriv", "util-linux"),
     ("tar", "tar"),
-    // For its certificates.
+    // For its certificates, and as a client of TLS.
     ("openssl", "openssl"),
+    // Clients that are not ours.
+    ("curl", "curl"),
+    ("nghttp", "nghttp2-client"),
+    ("h2load", "nghttp2-client"),
+    ("python3", "python3"),
     // Ways to it: a shell on its host, and a filtering socket proxy.
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use crate::podman::{self, User};
-use crate::{cargo, dockerd, fakepve, sandbox, scratch, terminal};
+use crate::{cargo, chromium, dockerd, fakepve, sandbox, scratch, terminal};
 
 /// How long an engine may take until it answers. Usually up to 8 seconds.
 const START_DEADLINE: Duration = Duration::from_mins(1);
@@ -28,6 +28,8 @@ pub(crate) enum Kind {
     Dockerd,
     /// Which the tests start themselves, as often as they need it.
     Fakepve,
+    /// No engine, but as much needed by some tests, which start it themselves.
+    Chromium,
     /// Of root.
     Podman,
     /// Of a user who is not root.
@@ -36,13 +38,14 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// All, the most needed one first.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Dockerd, Self::Fakepve, Self::Podman, Self::RootlessPodman];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Dockerd, Self::Fakepve, Self::Chromium, Self::Podman, Self::RootlessPodman];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Dockerd => "dockerd",
             Self::Fakepve => "fakepve",
+            Self::Chromium => "chromium",
             Self::Podman => "podman",
             Self::RootlessPodman => "rootless-podman",
         }
@@ -53,6 +56,7 @@ impl Kind {
         match self {
             Self::Dockerd => "on_dockerd::",
             Self::Fakepve => "on_fakepve::",
+            Self::Chromium => "in_chromium::",
             Self::Podman => "on_podman::",
             Self::RootlessPodman => "on_rootless_podman::",
         }
@@ -63,6 +67,7 @@ impl Kind {
         match self {
             Self::Dockerd => dockerd::TOOLS,
             Self::Fakepve => fakepve::TOOLS,
+            Self::Chromium => chromium::TOOLS,
             Self::Podman => podman::TOOLS,
             Self::RootlessPodman => podman::ROOTLESS_TOOLS,
         }
@@ -90,7 +95,7 @@ impl Engine {
         let folder = scratch.join(name);
         fs::create_dir(&folder)?;
         let mut command = match kind {
-            Kind::Fakepve => return Ok(None),
+            Kind::Fakepve | Kind::Chromium => return Ok(None),
             Kind::Dockerd => dockerd::command(&folder, SOCKET, &scratch::cgroup_name(scratch))?,
             Kind::Podman => podman::command(User::Root, &folder, SOCKET)?,
             Kind::RootlessPodman => podman::command(User::Daemon, &folder, SOCKET)?,

@@ -4,11 +4,13 @@ mod bench;
 mod cargo;
 mod certificates;
 mod chaos;
+mod chromium;
 mod ci;
 mod dependencies;
 mod dockerd;
 mod engine;
 mod fakepve;
+mod pictures;
 mod podman;
 mod sandbox;
 mod scratch;
@@ -52,7 +54,7 @@ enum Command {
     /// Measure drowse against the numbers that it is to reach, beside a private Docker engine.
     ///
     /// Prints a table, in which a missed bar is marked; succeeds whatever the numbers.
-    Bench(bench::Measure),
+    Bench(bench::Bench),
     /// Put drowse under load on a real Docker engine, and let everything go wrong around it.
     ///
     /// drowse is killed and begins anew, the engine is started again, users stop, start and make
@@ -66,6 +68,8 @@ enum Command {
     /// killed. Each world is a function of its seed. When an invariant does not hold: the smallest world
     /// in which that is so, its trace, and how to see it again; the exit code is 1.
     Simulate(simulate::Options),
+    /// Take the pictures of the waiting page anew, in a real Chromium, into `docs/pictures`.
+    Pictures,
     /// Run a command beside a private dockerd and, where they can be had, private Podmans.
     ///
     /// The engines live in network, mount and process namespaces of their own and die with the
@@ -73,7 +77,7 @@ enum Command {
     /// `DROWSE_TEST_DOCKER_TLS` that of its port with TLS, with the files for it in
     /// `DROWSE_TEST_TLS`, `DROWSE_TEST_PODMAN` is that of root's Podman,
     /// `DROWSE_TEST_ROOTLESS_PODMAN` that of another user's, `DROWSE_TEST_FAKEPVE` the Python that
-    /// has fakepve, `DROWSE_TESTAPP` the path of the test
+    /// has fakepve, `DROWSE_TEST_CHROMIUM` the folder with what drives Chromium, `DROWSE_TESTAPP` the path of the test
     /// application (in the engines: the image `drowse-testapp:1`), `DROWSE_TEST_TMP` a folder that
     /// is removed afterwards. The working directory stays; the exit code is the command's.
     WithEngines {
@@ -83,6 +87,8 @@ enum Command {
     },
     #[command(hide = true)]
     BenchInside(bench::inside::Inside),
+    #[command(hide = true)]
+    BenchGateway(bench::gateway::Inside),
     #[command(hide = true)]
     SandboxInit {
         #[arg(long)]
@@ -117,9 +123,11 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Ci => ci::run(),
         Command::Chaos(options) => chaos::run(&options),
-        Command::Bench(measure) => bench::run(&measure),
+        Command::Bench(bench) => bench::run(&bench),
+        Command::Pictures => pictures::run(),
         Command::Simulate(options) => simulate::run(&options),
         Command::BenchInside(inside) => bench::inside::run(&inside),
+        Command::BenchGateway(inside) => bench::gateway::inside(&inside),
         Command::WithEngines { command } => with_engines(&command),
         Command::SandboxInit { scratch, engines, command } => {
             sandbox::inside::init(&scratch, &engines, &command)
@@ -143,6 +151,7 @@ fn with_engines(words: &[OsString]) -> anyhow::Result<ExitCode> {
     let fakepve = fakepve::Preparation::begin_if_among(&engines);
     testapp::build()?;
     fakepve.finish(&mut engines);
+    setup::chromium(&mut engines);
     loop {
         let sandbox = sandbox::Sandbox::open(&engines)?;
         match sandbox.run(&command, sandbox::Output::Inherit, None) {

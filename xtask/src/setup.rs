@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::bail;
 
 use crate::engine::Kind;
-use crate::{cargo, fakepve, terminal};
+use crate::{cargo, chromium, fakepve, terminal};
 
 /// Where tools of the administrator lie. Not on every root's search path.
 const ADMIN_FOLDERS: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
@@ -37,6 +37,58 @@ pub(crate) fn engines() -> anyhow::Result<Vec<Kind>> {
         }
     }
     Ok(engines)
+}
+
+/// Installs what drives Chromium. Takes it out of the engines where that cannot be had, and says why.
+pub(crate) fn chromium(engines: &mut Vec<Kind>) {
+    if engines.contains(&Kind::Chromium)
+        && let Err(reason) = chromium::prepare()
+    {
+        terminal::note(&format!("no chromium: {reason:#}"));
+        engines.retain(|kind| *kind != Kind::Chromium);
+    }
+}
+
+/// Installs what takes pictures, and makes them small.
+///
+/// # Errors
+/// What is missing, and cannot be installed.
+pub(crate) fn install_for_pictures(shrink: &'static str) -> anyhow::Result<()> {
+    let mut missing = missing_packages(&[Kind::Chromium]);
+    missing.extend((!has_tool(shrink)).then_some(shrink));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !is_debian_like() {
+        bail!("missing, by the names of Debian's packages: {}", missing.join(" "));
+    }
+    install(&missing)
+}
+
+/// Sees to it that these programs are there: each with Debian's package of it.
+///
+/// # Errors
+/// If one is missing and cannot be installed.
+pub(crate) fn tools(tools: &[(&str, &str)]) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("a sandbox needs root: run this as root, or with sudo");
+    }
+    let missing = || -> BTreeSet<String> {
+        let missing = tools.iter().filter(|(tool, _)| !has_tool(tool));
+        missing.map(|(_, package)| (*package).to_owned()).collect()
+    };
+    let packages: Vec<_> = missing().into_iter().collect();
+    if !packages.is_empty() && is_debian_like() {
+        let packages: Vec<_> = packages.iter().map(String::as_str).collect();
+        install(&packages)?;
+    }
+    match missing().into_iter().collect::<Vec<_>>().as_slice() {
+        [] => Ok(()),
+        missing => {
+            let list = missing.join(" ");
+            bail!("missing, by the names of Debian's packages: {list}; install them by hand")
+        }
+    }
 }
 
 fn install_what_is_missing() {

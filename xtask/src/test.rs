@@ -52,6 +52,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let fakepve = fakepve::Preparation::begin_if_among(&engines);
     build()?;
     fakepve.finish(&mut engines);
+    setup::chromium(&mut engines);
     let mut summary = Summary::default();
     let ended = loop {
         match run_beside(&engines, options, &mut summary) {

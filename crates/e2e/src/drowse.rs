@@ -1,7 +1,8 @@
 //! The program under test, as a process of its own.
 
-use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::ffi::{OsStr, OsString};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Output, Stdio};
 use std::sync::Arc;
@@ -25,8 +26,12 @@ pub struct DrowseSpec {
     program: PathBuf,
     folder: Arc<TempDir>,
     listen: SocketAddr,
+    /// Whether the file says where to listen.
+    listens_by_file: bool,
     arguments: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    /// What a service manager holds.
+    handed: Option<Arc<TcpListener>>,
 }
 
 impl Default for DrowseSpec {
@@ -49,7 +54,15 @@ impl DrowseSpec {
         let log = ("RUST_LOG".into(), LOG.into());
         let env = home.into_iter().chain([state, data, log]).collect();
         let program = program.into();
-        Self { program, folder, listen, arguments: Vec::new(), env }
+        Self {
+            program,
+            folder,
+            listen,
+            listens_by_file: false,
+            arguments: Vec::new(),
+            env,
+            handed: None,
+        }
     }
 
     /// The configuration file's text; written anew at each call, also while drowse runs.
@@ -81,6 +94,24 @@ impl DrowseSpec {
     #[must_use]
     pub fn docker_host(self, url: &str) -> Self {
         self.env("DOCKER_HOST", url)
+    }
+
+    /// Its socket is bound by us, as by a service manager, and handed over at each start.
+    ///
+    /// # Panics
+    /// If the address cannot be had.
+    #[must_use]
+    pub fn handed(mut self) -> Self {
+        let socket = TcpListener::bind(self.listen).expect("the address to be free");
+        self.handed = Some(Arc::new(socket));
+        self
+    }
+
+    /// Leaves it to the file where to listen, which must name [`DrowseSpec::address`] among others.
+    #[must_use]
+    pub fn listening_by_file(mut self) -> Self {
+        self.listens_by_file = true;
+        self
     }
 
     /// Where it will listen.
@@ -120,7 +151,14 @@ impl DrowseSpec {
 
     fn spawn_into(&self, logs: &Logs) -> Child {
         let listen = self.listen.to_string();
-        let mut command = self.command(["run", "--listen", &listen]);
+        let mut command = if self.listens_by_file {
+            self.command(["run"])
+        } else {
+            self.command(["run", "--listen", &listen])
+        };
+        if let Some(socket) = &self.handed {
+            command = self.behind_a_service_manager(&command, socket);
+        }
         let mut child = command.args(&self.arguments).spawn().expect("drowse to start");
         logs.follow(child.stdout.take().expect("a pipe"));
         logs.follow(child.stderr.take().expect("a pipe"));
@@ -134,10 +172,26 @@ impl DrowseSpec {
         within(DEADLINE, &what, output).await.expect("drowse to run")
     }
 
+    /// The same command, with the socket as the first descriptor after the standard ones.
+    fn behind_a_service_manager(&self, command: &Command, socket: &TcpListener) -> Command {
+        let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"";
+        let mut shell = self.prepared("sh");
+        let arguments = command.as_std().get_args();
+        shell.arg("-c").arg(script).arg(&self.program).args(arguments);
+        let socket = socket.try_clone().expect("a descriptor");
+        shell.stdin(Stdio::from(OwnedFd::from(socket)));
+        shell
+    }
+
     fn command<const N: usize>(&self, arguments: [&str; N]) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = self.prepared(&self.program);
+        command.args(arguments);
         command
-            .args(arguments)
+    }
+
+    fn prepared(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command
             .env_remove("DOCKER_HOST")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())

@@ -306,6 +306,22 @@ impl RawConnection {
         .await
     }
 
+    /// Reads one line; `None` if the connection ends before.
+    pub async fn read_line(&mut self) -> Option<String> {
+        within(DEADLINE, "a line on a raw connection", async {
+            loop {
+                if let Some(end) = self.unread.iter().position(|byte| *byte == b'\n') {
+                    let line = self.unread.split_to(end + 1);
+                    return Some(String::from_utf8_lossy(&line).into_owned());
+                }
+                if !matches!(self.stream.read_buf(&mut self.unread).await, Ok(read) if read > 0) {
+                    return None;
+                }
+            }
+        })
+        .await
+    }
+
     /// Reads an answer's head.
     pub async fn read_head(&mut self, deadline: Duration) -> String {
         self.read_until("\r\n\r\n", deadline).await

@@ -144,6 +144,11 @@ impl Workload {
         Self::with_routes(container.name(), &[route])
     }
 
+    /// The same, by these routes, each as in `tcp: 5432, port: 80`.
+    pub fn by_routes(container: &TestContainer, routes: &[String]) -> Self {
+        Self::with_routes(container.name(), routes)
+    }
+
     fn with_routes(container: &str, routes: &[String]) -> Self {
         let routes = routes.join(" }, { ");
         let yaml = format!(

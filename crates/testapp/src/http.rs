@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue, TRAILER};
 use hyper::{Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -52,6 +52,8 @@ pub(crate) async fn answer(
         "/headers" => json_body(&reflect(&request, &app)),
         "/echo" => echo(request),
         "/upload" => upload(request).await,
+        "/refuse" => text(StatusCode::PAYLOAD_TOO_LARGE, "too much\n"),
+        "/trailers" => trailers(request).await,
         "/slow" => {
             tokio::time::sleep(query.milliseconds("ms", 1_000)).await;
             text(StatusCode::OK, "at last\n")
@@ -148,11 +150,7 @@ fn json_body(value: &Value) -> Response<Body> {
 }
 
 fn reflect(request: &Request<Incoming>, app: &App) -> Value {
-    let headers: Vec<_> = request
-        .headers()
-        .iter()
-        .map(|(name, value)| json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())]))
-        .collect();
+    let headers: Vec<_> = request.headers().iter().map(pair).collect();
     json!({
         "name": app.settings.name,
         "run": app.run(),
@@ -161,6 +159,10 @@ fn reflect(request: &Request<Incoming>, app: &App) -> Value {
         "version": format!("{:?}", request.version()),
         "headers": headers,
     })
+}
+
+fn pair((name, value): (&HeaderName, &HeaderValue)) -> Value {
+    json!([name.as_str(), String::from_utf8_lossy(value.as_bytes())])
 }
 
 fn echo(request: Request<Incoming>) -> Response<Body> {
@@ -187,6 +189,23 @@ async fn upload(request: Request<Incoming>) -> Response<Body> {
         }
     }
     json_body(&json!({ "bytes": count, "fnv1a": format!("{:016x}", hash.0) }))
+}
+
+/// What came after the request's body, and something of its own after the answer's.
+async fn trailers(request: Request<Incoming>) -> Response<Body> {
+    let Ok(body) = request.into_body().collect().await else {
+        return text(StatusCode::BAD_REQUEST, "the body broke off\n");
+    };
+    let came: Vec<_> = body.trailers().into_iter().flatten().map(pair).collect();
+    let sum = [(HeaderName::from_static("x-sum"), HeaderValue::from(body.to_bytes().len()))];
+    let frames = [
+        Frame::data(Bytes::from(json!(came).to_string())),
+        Frame::trailers(sum.into_iter().collect()),
+    ];
+    let body = StreamBody::new(stream::iter(frames.map(Ok)));
+    let mut response = Response::new(body.boxed_unsync());
+    response.headers_mut().insert(TRAILER, HeaderValue::from_static("x-sum"));
+    response
 }
 
 /// FNV-1a, 64 bits: enough to see that no byte was lost or swapped, and three lines in any test.

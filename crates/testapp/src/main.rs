@@ -2,6 +2,7 @@
 //! and crashes are set by environment variables, which `--help` lists.
 
 mod clock;
+mod grpc;
 mod health;
 mod http;
 mod server;
@@ -9,6 +10,8 @@ mod settings;
 mod signals;
 mod state;
 mod tcp_echo;
+mod tcp_lines;
+mod udp_echo;
 mod websocket;
 
 use std::io::Write;
@@ -70,6 +73,9 @@ fn serve(settings: Settings, started: clock::Stamp) -> anyhow::Result<()> {
         match app.settings.mode {
             Mode::Http => server::run(app).await,
             Mode::TcpEcho => tcp_echo::run(app).await,
+            Mode::Grpc => grpc::run(app).await,
+            Mode::TcpLines => tcp_lines::run(app).await,
+            Mode::UdpEcho => udp_echo::run(app).await,
         }
     })
 }

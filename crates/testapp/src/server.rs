@@ -59,7 +59,7 @@ pub(crate) async fn accept(listener: &TcpListener, app: &App) -> anyhow::Result<
     }
 }
 
-async fn announce_ready(app: Arc<App>) {
+pub(crate) async fn announce_ready(app: Arc<App>) {
     tokio::time::sleep(app.settings.ready_delay.max(app.settings.accept_then_close)).await;
     crate::print("ready");
 }

@@ -10,6 +10,9 @@ use anyhow::{Context, bail};
 pub(crate) enum Mode {
     Http,
     TcpEcho,
+    Grpc,
+    TcpLines,
+    UdpEcho,
 }
 
 #[derive(Debug, Clone)]
@@ -38,7 +41,12 @@ impl Settings {
             mode: match env.text("MODE").as_deref() {
                 None | Some("http") => Mode::Http,
                 Some("tcp-echo") => Mode::TcpEcho,
-                Some(other) => bail!("MODE is `{other}`, expected `http` or `tcp-echo`"),
+                Some("grpc") => Mode::Grpc,
+                Some("tcp-lines") => Mode::TcpLines,
+                Some("udp-echo") => Mode::UdpEcho,
+                Some(other) => bail!(
+                    "MODE is `{other}`, expected `http`, `tcp-echo`, `tcp-lines`, `udp-echo` or `grpc`"
+                ),
             },
             name: env.text("NAME").unwrap_or_default(),
             start_delay: env.milliseconds("START_DELAY_MS")?.unwrap_or_default(),

@@ -1,6 +1,5 @@
 //! What runs in the sandbox: the measurements, one after the other.
 
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,8 +11,8 @@ use clap::Args;
 use super::engine::Engine;
 use super::report;
 use super::site::Site;
-use super::{Measure, Part, fake, herd, idle, machine, proxmox, wake};
-use crate::{cargo, terminal};
+use super::{Measure, Part, document, fake, herd, idle, machine, proxmox, wake};
+use crate::terminal;
 
 #[derive(Debug, Args)]
 pub(crate) struct Inside {
@@ -66,12 +65,7 @@ pub(crate) fn run(inside: &Inside) -> anyhow::Result<ExitCode> {
         missed => terminal::error(&format!("{missed} of {} rows miss their bar", rows.len())),
     }
     if measure.write {
-        let path = cargo::root().join("BENCHMARKS.md");
-        fs::write(&path, document(&results)).with_context(|| path.display().to_string())?;
+        document::write(document::Section::Results, &results)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn document(results: &str) -> String {
-    include_str!("BENCHMARKS.md.in").replace("@RESULTS@\n", results)
 }

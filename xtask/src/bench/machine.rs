@@ -10,8 +10,17 @@ use rustix::process::{Resource, getrlimit};
 use super::engine::Engine;
 use crate::cargo;
 
-/// The lines below the table: date, versions, machine.
+/// The lines below a table that an engine had to do with: date, versions, machine.
 pub(super) fn describe(program: &Path, engine: &Engine) -> anyhow::Result<String> {
+    lines(program, &format!(", dockerd {}", engine.version()?))
+}
+
+/// The same where no engine had.
+pub(super) fn describe_alone(program: &Path) -> anyhow::Result<String> {
+    lines(program, "")
+}
+
+fn lines(program: &Path, further_versions: &str) -> anyhow::Result<String> {
     let date = told(Command::new("date").args(["-u", "+%Y-%m-%d"]))?;
     let commit = told(&mut git(&["rev-parse", "--short=12", "HEAD"])).unwrap_or_default();
     let changes = told(&mut git(&["status", "--porcelain", "--untracked-files=no"]));
@@ -19,13 +28,12 @@ pub(super) fn describe(program: &Path, engine: &Engine) -> anyhow::Result<String
     let version = told(Command::new(program).arg("--version"))?;
     let rustc = cargo::rustc_version()?;
     let rustc = rustc.lines().next().unwrap_or_default();
-    let dockerd = engine.version()?;
     let uname = rustix::system::uname();
     let limit = getrlimit(Resource::Nofile).current;
     let limit = limit.map_or_else(|| "no limit of".to_owned(), |limit| limit.to_string());
     Ok(format!(
         "- date: {date}\n\
-         - versions: {version} (commit {commit}{state}, profile `dist`), {rustc}, dockerd {dockerd}\n\
+         - versions: {version} (commit {commit}{state}, profile `dist`), {rustc}{further_versions}\n\
          - machine: {}, {} cores, {}, Linux {} {}, {limit} descriptors a process\n\
          - load average when it began: {}\n",
         processor(),

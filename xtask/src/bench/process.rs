@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A process's resident memory, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,36 @@ fn parse_ticks(stat: &str) -> Option<f64> {
     Some(user + system)
 }
 
+/// A process and all that descend from it, the eldest first.
+pub(super) fn family(process: u32) -> anyhow::Result<Vec<u32>> {
+    let parents = fs::read_dir("/proc")?.filter_map(|entry| {
+        let number: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        // One that has ended meanwhile is left out.
+        Some((number, parse_parent(&fs::read_to_string(format!("/proc/{number}/stat")).ok()?)?))
+    });
+    let parents: Vec<(u32, u32)> = parents.collect();
+    let mut family = vec![process];
+    let mut next = 0;
+    while let Some(&parent) = family.get(next) {
+        family.extend(parents.iter().filter(|one| one.1 == parent).map(|one| one.0));
+        next += 1;
+    }
+    Ok(family)
+}
+
+/// Field 4.
+fn parse_parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Kills it, if it is there.
+pub(super) fn kill(process: u32) {
+    if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
+        // An error means that it has ended already.
+        kill_process(pid, Signal::KILL).ok();
+    }
+}
+
 fn ticks_per_second() -> u32 {
     u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100)
 }
@@ -64,9 +95,20 @@ mod tests {
     }
 
     #[test]
+    fn a_family_has_its_children() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let family = family(std::process::id()).unwrap();
+        kill(child.id());
+        child.wait().unwrap();
+        assert_eq!(family[0], std::process::id());
+        assert!(family.contains(&child.id()));
+    }
+
+    #[test]
     fn processor_time_is_read_past_a_name_with_blanks() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 0 0 20 0 1 0 5";
         assert_eq!(parse_ticks(stat), Some(300.0));
         assert!(processor_time(std::process::id()).is_ok());
+        assert_eq!(parse_parent(stat), Some(1));
     }
 }

@@ -101,9 +101,15 @@ impl Row {
 /// The table of all rows.
 pub(super) fn table(rows: &[Row]) -> String {
     let header = ["what", "measured", "bar", "goal", "verdict", "beside"];
-    let lines: Vec<_> = std::iter::once(header).chain(rows.iter().map(Row::cells)).collect();
+    aligned(&header, &rows.iter().map(Row::cells).collect::<Vec<_>>())
+}
+
+/// A table, with its columns as wide as they must be.
+pub(super) fn aligned<const N: usize>(header: &[&str; N], rows: &[[impl AsRef<str>; N]]) -> String {
+    let rows = rows.iter().map(|row| row.each_ref().map(AsRef::as_ref));
+    let lines: Vec<[&str; N]> = std::iter::once(*header).chain(rows).collect();
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-    let widths = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
     let rule = widths.map(|width: usize| "-".repeat(width));
     let rule = rule.each_ref().map(String::as_str);
     let lines = lines[..1].iter().chain([&rule]).chain(&lines[1..]);

@@ -15,7 +15,7 @@ use rustix::termios::tcsetpgrp;
 
 use super::started_marker;
 use crate::engine::{Engine, Kind};
-use crate::{cargo, dockerd, engine, fakepve, testapp};
+use crate::{cargo, chromium, dockerd, engine, fakepve, testapp};
 
 /// Process 1: buries every orphan, and ends with its only own child.
 ///
@@ -67,12 +67,14 @@ pub(crate) fn main(
     }
 
     let stand_in = engines.contains(&Kind::Fakepve).then(fakepve::interpreter).transpose()?;
+    let browser = engines.contains(&Kind::Chromium).then(chromium::folder).transpose()?;
     let (program, arguments) = command.split_first().context("no command")?;
     std::fs::write(started_marker(scratch), "")?;
     let mut command = Command::new(program)
         .args(arguments)
         .envs(started.iter().flat_map(variables))
         .envs(stand_in.map(|interpreter| ("DROWSE_TEST_FAKEPVE", interpreter)))
+        .envs(browser.map(|folder| ("DROWSE_TEST_CHROMIUM", folder)))
         .env_remove("DOCKER_CONTEXT")
         .env_remove("DOCKER_TLS_VERIFY")
         .env("DROWSE_TESTAPP", testapp)
@@ -99,7 +101,7 @@ fn variables(engine: &Engine) -> Vec<(&'static str, String)> {
             ]
         }
         // Nothing that is started here.
-        Kind::Fakepve => Vec::new(),
+        Kind::Fakepve | Kind::Chromium => Vec::new(),
         Kind::Podman => vec![("DROWSE_TEST_PODMAN", engine.url())],
         Kind::RootlessPodman => vec![("DROWSE_TEST_ROOTLESS_PODMAN", engine.url())],
     }

@@ -1,5 +1,6 @@
 //! By what they are about.
 
+mod access;
 mod addresses;
 mod at_once;
 mod by_labels;
@@ -7,6 +8,8 @@ mod commands;
 mod compose;
 mod contained;
 mod engine_away;
+mod grpc;
+mod http2;
 mod image;
 mod in_use;
 mod needs;
@@ -14,14 +17,20 @@ mod outside;
 mod passive;
 mod refused;
 mod release;
+mod reload;
 mod remote;
 mod round;
 mod seen;
 mod socket_proxy;
 mod starting;
 mod stopping;
+mod tcp;
 mod time;
+mod tls;
+mod tools;
+mod udp;
 pub(crate) mod updates;
+mod upstream;
 mod use_unseen;
 mod waiting;
 mod ways;

@@ -56,9 +56,9 @@ async fn the_waiting_page_and_the_woken_application_pass(kind: Kind) {
         || async { http::get(stack.front.http, "/").host(HOST).navigation().send().await };
     assert_page(&navigate().await);
     // What the page itself asks, until it is told that the application is ready.
-    let mut state = serde_json::json!({ "ready": false, "phase": "" });
+    let mut state = serde_json::json!({ "ready": false, "id": "" });
     while state["ready"] != true {
-        let seen = state["phase"].as_str().unwrap();
+        let seen = state["id"].as_str().unwrap();
         let question = format!("/.well-known/drowse/ready?seen={seen}");
         let asked = http::get(stack.front.http, &question).host(HOST);
         // Each answer is held for 20 s at most.

@@ -1,0 +1,87 @@
+//! Who may enter, asked before anything is woken.
+
+use std::{convert::Infallible, net::SocketAddr};
+
+use bytes::Bytes;
+use drowse_e2e::{Site, Workload, scratch_folder};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::NEVER;
+
+/// The user `ann` with the password `secret`, as `htpasswd -B` writes it.
+const USERS: &str = "ann:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
+
+/// `ann:secret`.
+const ANN: &str = "Basic YW5uOnNlY3JldA==";
+
+/// Lets in whoever has the cookie, and sends everybody else to a login.
+async fn portal() -> (SocketAddr, AbortOnDropHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(|request: http::Request<Incoming>| async move {
+                let is_known = request.headers().get("cookie").is_some_and(|it| it == "user=ann");
+                let answer = if is_known {
+                    http::Response::builder().header("remote-user", "ann")
+                } else {
+                    let uri = request.headers()["x-forwarded-uri"].to_str().unwrap();
+                    let login = format!("https://auth.test/?rd={uri}");
+                    http::Response::builder().status(302).header("location", login)
+                };
+                Ok::<_, Infallible>(answer.body(Full::<Bytes>::default()).unwrap())
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, AbortOnDropHandle::new(serving))
+}
+
+#[tokio::test]
+async fn row_30_nothing_is_woken_by_who_may_not_enter() {
+    let site = Site::new().await;
+    let app = site.container("guarded").create().await;
+    let folder = scratch_folder();
+    let users = folder.path().join("users");
+    std::fs::write(&users, USERS).unwrap();
+    let (portal, _serving) = portal().await;
+    let routes = [
+        "host: near.test, allow: 127.0.0.2".to_owned(),
+        format!("host: basic.test, basic_auth: {{ users_file: \"{}\" }}", users.display()),
+        format!(
+            "host: portal.test, forward_auth: {{ url: \"http://{portal}/check\", response_headers: \
+             Remote-User }}"
+        ),
+    ];
+    let drowse = site.start(&[Workload::by_routes(&app, &routes).idle(NEVER)]).await;
+    drowse.wait_until_read(app.name()).await;
+    for (host, status) in [("near.test", 403), ("basic.test", 401), ("portal.test", 302)] {
+        let asks = ["/headers", "/.well-known/drowse/ready?path=/headers"];
+        for target in asks {
+            let answer = drowse.get(host, target).navigation().send().await;
+            assert_eq!(answer.status, status, "{host}{target}");
+            if status == 302 {
+                assert_eq!(answer.header("location"), Some("https://auth.test/?rd=/headers"));
+            }
+        }
+    }
+    site.events.catch_up(&app).await;
+    assert_eq!(site.starts(&app).await, 0);
+    assert_eq!(app.state().await.status, "created");
+
+    let told = drowse.get("basic.test", "/headers").header("authorization", ANN).send().await;
+    assert_eq!(told.status, 200, "{}", told.text());
+    assert!(!told.text().contains(ANN), "{}", told.text());
+    let told = drowse.get("portal.test", "/headers").header("cookie", "user=ann");
+    let told = told.header("remote-user", "root").send().await;
+    assert_eq!(told.status, 200, "{}", told.text());
+    assert!(told.text().contains("ann") && !told.text().contains("root"), "{}", told.text());
+    let near = drowse.get("near.test", "/headers").source([127, 0, 0, 2]);
+    assert_eq!(near.send().await.status, 200);
+    assert_eq!(site.starts(&app).await, 1);
+}

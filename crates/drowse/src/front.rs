@@ -28,6 +28,7 @@ use crate::{
     config::{Config, Listen},
     exit::{CommandError, Exit},
     handed::HandedSockets,
+    limits,
     plan::{
         Dialled, EngineView, Planned, PlannedContainer, PlannedRoute, ReadyWhen, Spoken,
         upstream_policy,
@@ -67,6 +68,7 @@ pub(crate) fn options(config: &Config) -> GatewayOptions {
     options.grace = config.shutdown_grace;
     options.trusted_proxies = config.trusted_proxies.clone();
     options.page = config.page.clone();
+    limits::fit(&mut options);
     options
 }
 

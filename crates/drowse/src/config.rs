@@ -22,7 +22,7 @@ use drowse_proxmox::{Credentials, Endpoint, Trust};
 
 pub(crate) use access::AccessSettings;
 pub(crate) use duration::{parse as parse_duration, show as show_duration};
-pub(crate) use file::{Loaded, TRUST_ANYONE, load, parse_listen};
+pub(crate) use file::{Loaded, TRUST_ANYONE, load, parse_listen, read};
 #[cfg(test)]
 pub(crate) use file::{PROXMOX_KEYS, from_text};
 pub(crate) use listen::{Listen, TlsConfig};

@@ -2,7 +2,6 @@
 //! Taken whole or not at all.
 
 use std::{
-    fs,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io,
     path::PathBuf,
@@ -72,7 +71,7 @@ struct Follower {
 
 impl Follower {
     fn new(source: &Source, hang_ups: Signal, reconfigure: Reconfigure) -> Self {
-        let seen = fingerprint(source.text.as_bytes());
+        let seen = fingerprint(&source.text);
         Self { file: source.path.clone(), reconfigure, hang_ups, seen }
     }
 
@@ -99,7 +98,7 @@ impl Follower {
     /// What stands for what the file says; `None` if it cannot be read.
     async fn look(&self) -> Option<u64> {
         let file = self.file.clone();
-        let content = spawn_blocking(move || fs::read(file)).await.ok()?;
+        let content = spawn_blocking(move || config::read(&file)).await.ok()?;
         let content = content.inspect_err(|error| {
             let error: &(dyn std::error::Error + 'static) = error;
             debug!(file = %self.file.display(), error, "the configuration cannot be looked at");
@@ -134,7 +133,7 @@ impl Follower {
     }
 }
 
-fn fingerprint(content: &[u8]) -> u64 {
+fn fingerprint(content: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     content.hash(&mut hasher);
     hasher.finish()

@@ -61,9 +61,7 @@ impl PeerHeaders {
         let first = OnceLock::new();
         Self { address: peer, value: value_of(peer), node: node(peer), port, first }
     }
-}
 
-impl PeerHeaders {
     /// What a request of the peer itself is told.
     fn forwarded(&self, host: &HeaderValue, scheme: Scheme) -> Option<HeaderValue> {
         let made = || {

@@ -64,7 +64,11 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, String> {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+/// The file's text.
+///
+/// # Errors
+/// If it cannot be read, or is larger than any configuration.
+pub(crate) fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(LARGEST_FILE + 1).read_to_string(&mut text)?;
     if text.len() as u64 > LARGEST_FILE {

@@ -70,13 +70,13 @@ async fn a_file_with_a_mistake_changes_nothing() {
     drowse.logs().wait_after(mark, KEPT, DEADLINE).await;
     drowse.get(&app.host(), "/").send().await.assert_served();
 
+    // Engines are what they were when drowse began.
     let mark = drowse.logs().mark();
-    let engine = format!("{}  other: {{ docker: \"unix:///nowhere.sock\" }}\n", "engines:\n");
-    let without = site.config(&[Workload::of(&app).idle(NEVER)]);
-    let without = without.split("workloads:").nth(1).unwrap();
-    let others = format!("{engine}workloads:{without}");
-    std::fs::write(drowse.spec().config_path(), others).unwrap();
+    let same = site.config(&[Workload::of(&app).idle(NEVER)]);
+    let other = "engines: { other: { docker: \"unix:///nowhere.sock\" }, ";
+    std::fs::write(drowse.spec().config_path(), same.replacen("engines: { ", other, 1)).unwrap();
     drowse.logs().wait_after(mark, KEPT, DEADLINE).await;
+    drowse.logs().wait_after(mark, &["needs a restart to change: `engines`"], DEADLINE).await;
     drowse.get(&app.host(), "/").send().await.assert_served();
     assert_eq!(site.starts(&app).await, 1);
 }

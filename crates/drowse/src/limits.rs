@@ -25,6 +25,9 @@ pub(crate) fn raise_descriptors() {
 /// What engines, the control socket, the store, certificates and listeners need.
 const RESERVE: usize = 128;
 
+/// So few connections are felt: a browser takes six for each host.
+const FEW: usize = 1000;
+
 /// Keeps what clients can take within the limit of descriptors, so that there are always some for what
 /// answers them: a connection may need two, a session of UDP one.
 pub(crate) fn fit(options: &mut GatewayOptions) {
@@ -34,15 +37,27 @@ pub(crate) fn fit(options: &mut GatewayOptions) {
 fn fit_within(options: &mut GatewayOptions, limit: Option<u64>) {
     let Some(limit) = limit.and_then(|limit| usize::try_from(limit).ok()) else { return };
     let free = limit.saturating_sub(RESERVE).max(8);
-    let most = options.max_connections.min(free / 8 * 3);
-    if most < options.max_connections {
-        // Nobody may have all of what is not much.
-        let of_source = options.max_connections_per_source.min(most / 4);
-        options.max_connections_per_source = of_source.max(1);
-        warn!(limit, most, "the limit of descriptors bounds how many connections are open at once");
+    options.max_udp_sessions = options.max_udp_sessions.min(free / 16);
+    let most = options.max_connections.min(free / 32 * 15).max(3);
+    if most == options.max_connections {
+        return;
     }
     options.max_connections = most;
-    options.max_udp_sessions = options.max_udp_sessions.min(free / 4);
+    // Nobody may have all of what is not much.
+    let of_source = options.max_connections_per_source.min(most / 4);
+    options.max_connections_per_source = of_source.max(1);
+    if most < FEW {
+        warn!(
+            limit,
+            most,
+            "the limit of descriptors leaves few connections: raise it (LimitNOFILE, ulimit -n)"
+        );
+    } else {
+        debug!(
+            limit,
+            most, "the limit of descriptors bounds how many connections are open at once"
+        );
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Connections to upstreams.
 
+mod answering;
 mod secure;
 mod stream;
 
@@ -12,7 +13,7 @@ use tokio::{
 };
 
 use self::secure::Secure;
-pub(crate) use self::stream::Stream;
+pub(crate) use self::{answering::Answering, stream::Stream};
 use crate::{
     UpstreamScheme,
     shortage::Unresolved,

@@ -30,7 +30,7 @@ use self::multiplexed::{Multiplexed, Share};
 pub(crate) use self::obtain::{NotObtained, Obtained};
 use crate::{
     body::RequestBody,
-    dial::{self, Dialer, Protocols, Spoken},
+    dial::{self, Answering, Dialer, Protocols, Spoken},
     upstream::{Chooser, NoUpstream, Target, Upstream},
 };
 
@@ -289,7 +289,7 @@ impl Pool {
         }
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD);
-        let handshake = builder.handshake(TokioIo::new(dialled.stream));
+        let handshake = builder.handshake(TokioIo::new(Answering::new(dialled.stream)));
         let (sender, connection) = handshake.await.map_err(io::Error::other)?;
         // It ends when its sender is dropped, or with the connection.
         let task = tokio::spawn(async move {

@@ -145,7 +145,7 @@ impl Drop for Running {
 
 fn drowse(place: &Place, folder: &Path) -> anyhow::Result<Command> {
     let mut command = Command::new(&place.program);
-    command.args(["run", "--config"]).arg(written(folder, "drowse.yaml", &config::drowse())?);
+    command.args(["run", "--config"]).arg(written(folder, "drowse.yaml", &config::drowse(place))?);
     command.env("DROWSE_STATE_DIR", folder.join("state"));
     command.env("DROWSE_DATA_DIR", folder.join("data"));
     Ok(command)

@@ -7,9 +7,16 @@ use super::super::tools::NGINX_STREAM;
 use super::{ASLEEP_HOST, H2C_PORT, PORT, Place, TCP_PORT, TLS_PORT};
 
 /// A process that is always awake, as the application is not drowse's own.
-pub(super) fn drowse() -> String {
+pub(super) fn drowse(place: &Place) -> String {
+    let certificates = place.certificates.display();
     format!(
-        "listen: 127.0.0.1:{PORT}\n\
+        "listen:\n\
+         \x20 - 127.0.0.1:{PORT}\n\
+         \x20 - 127.0.0.1:{H2C_PORT}\n\
+         \x20 - {{ address: 127.0.0.1:{TLS_PORT}, tls: true }}\n\
+         tls:\n\
+         \x20 certificates:\n\
+         \x20   - {{ certificate: {certificates}/server-cert.pem, key: {certificates}/server-key.pem }}\n\
          engines: {{}}\n\
          workloads:\n\
          \x20 application:\n\
@@ -18,6 +25,7 @@ pub(super) fn drowse() -> String {
          \x20   routes:\n\
          \x20     - {{ host: localhost, address: 127.0.0.1, port: {APPLICATION} }}\n\
          \x20     - {{ host: localhost, path: {WEBSOCKET_PATH}, address: 127.0.0.1, port: {WEBSOCKET_PORT} }}\n\
+         \x20     - {{ tcp: {TCP_PORT}, address: 127.0.0.1, port: {APPLICATION} }}\n\
          \x20 asleep:\n\
          \x20   container: {{ process: {{ command: [sleep, infinity] }} }}\n\
          \x20   wake_timeout: 1h\n\

@@ -5,7 +5,7 @@ use std::time::Duration;
 use drowse_provider::Deadline;
 use drowse_watcher::{Lease, LeaseKind, PhaseName, WakeError, Workload};
 use http::{Response, header::USER_AGENT, request::Parts};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{
     body::ResponseBody,
@@ -97,12 +97,15 @@ async fn refusal(
     })
 }
 
-/// Whether what comes now is the first to wake the workload: each wake is logged once.
+/// Whether what comes now is the first to wake the workload: each wake is logged once, and none of what
+/// nothing wakes.
 pub(crate) fn is_to_announce(gateway: &Inner, workload: &Workload) -> bool {
     let asleep_since = {
         let watch = workload.watch();
         let snapshot = watch.borrow();
         match snapshot.phase {
+            _ if snapshot.held_asleep.is_some() => return false,
+            _ if snapshot.blocked_until.is_some_and(|until| until > Instant::now()) => return false,
             PhaseName::Unread | PhaseName::Asleep | PhaseName::Stopping | PhaseName::Failed => {
                 snapshot.since
             }

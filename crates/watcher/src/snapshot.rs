@@ -95,6 +95,9 @@ pub struct Snapshot {
     pub held_asleep: Option<String>,
     /// Whether it sleeps since somebody else stopped or froze it: their will.
     pub is_ended_from_outside: bool,
+    /// Whether it is awake only since others need it: it sleeps after them, whatever its idle time. Told
+    /// as `next_sleep` is.
+    pub is_for_others: bool,
     /// What those who need it may rely on.
     pub(crate) standing: Standing,
     pub(crate) awaits_use_since: Option<Instant>,
@@ -122,6 +125,7 @@ impl Snapshot {
             blocked_until: None,
             held_asleep: None,
             is_ended_from_outside: false,
+            is_for_others: false,
             standing: Standing::Unknown,
             awaits_use_since: None,
         }

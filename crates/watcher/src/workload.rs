@@ -355,7 +355,9 @@ impl Workload {
     pub fn snapshot(&self) -> Snapshot {
         let told = self.0.snapshot.borrow().clone();
         // Leases send nothing when they come and go.
-        Snapshot { next_sleep: self.0.shared.next_sleep(), ..told }
+        let shared = &self.0.shared;
+        let is_for_others = told.is_for_others && !shared.was_used();
+        Snapshot { next_sleep: shared.next_sleep(), is_for_others, ..told }
     }
 
     /// How many leases are held.

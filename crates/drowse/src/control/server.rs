@@ -300,11 +300,13 @@ async fn sleep(
     if force && let Some(refusal) = hold::is_kept_awake(&entry) {
         return refused(refusal);
     }
-    info!(workload = name, force, "put to sleep by a command");
     let began = Instant::now();
-    let force = if force { Force::EvenInUse } else { Force::No };
-    match entry.workload.sleep_now(Deadline::after(wait.duration()), force).await {
-        Ok(()) => Json(done(&entry, began)).into_response(),
+    let how = if force { Force::EvenInUse } else { Force::No };
+    match entry.workload.sleep_now(Deadline::after(wait.duration()), how).await {
+        Ok(()) => {
+            info!(workload = name, force, "put to sleep by a command");
+            Json(done(&entry, began)).into_response()
+        }
         Err(error) => refused(sleep_refusal(&error)),
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Next {
     Sleep { at: Wall },
     /// It is put to sleep when it has not been used for so long; now it is in use.
     SleepAfterUse { idle_seconds: u64 },
+    /// It is put to sleep after those that need it now: nobody else has used it.
+    SleepAfterOthers,
     /// Its sleep was due, and something spoke against it: it is asked again.
     SleepUnlessBusy { by: String, at: Option<Wall> },
     /// It sleeps by being paused, and is stopped if nobody wants it until then.
@@ -189,6 +191,8 @@ impl Outlook<'_> {
             next.push(Next::End);
         } else if self.policy.sleep == SleepMethod::Never {
             next.push(Next::NeverSleep);
+        } else if self.leases > 0 && self.snapshot.is_for_others {
+            next.push(Next::SleepAfterOthers);
         } else if self.leases > 0 || self.snapshot.waiting > 0 {
             next.push(Next::SleepAfterUse { idle_seconds: self.policy.idle.as_secs() });
         } else if let Some(lock) = self.lock {
@@ -224,6 +228,7 @@ impl Next {
                 let idle = show_duration(std::time::Duration::from_secs(*idle_seconds));
                 format!("sleeps {idle} after its last use, and is in use")
             }
+            Self::SleepAfterOthers => "sleeps as soon as nothing needs it any more".to_owned(),
             Self::SleepUnlessBusy { by, at: moment } => {
                 let again = moment.as_ref().map(at).map(|at| format!(" at {at}"));
                 let again = again.unwrap_or_default();

@@ -11,7 +11,8 @@ use super::{Belief, Core, Effect, EffectId, Moment};
 
 /// How long the gates have for their answer, all together. None means busy.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
-/// How long their leave to sleep counts, if the sleep is not decided at once.
+/// How long their leave to sleep counts, if the sleep is not decided at once: the look waits for its turn
+/// where many fall asleep together.
 const LEAVE_COUNTS_FOR: Duration = Duration::from_secs(10);
 /// How soon those who said that it is busy are asked again: after its idle time, within these; and
 /// ever later while the same one goes on saying so. Being asked has a cost, and what is busy for weeks
@@ -94,7 +95,12 @@ impl Core {
         if sabotaged!(SkipTheLook) {
             return self.sleep_if_still_idle(now, seen);
         }
-        if !self.gates.exist || self.is_forced() || may_sleep {
+        if may_sleep {
+            // It may be over by the time that the look is.
+            self.gates.state = state;
+            return self.begin_read(Some(seen));
+        }
+        if !self.gates.exist || self.is_forced() {
             return self.begin_read(Some(seen));
         }
         if matches!(state, State::MaySleep { until, .. } if now < until) && self.sleepers.is_empty()
@@ -107,6 +113,14 @@ impl Core {
         let id = self.new_id();
         self.gates.state = State::Asked { id, seen };
         self.effects.push(Effect::AskGates { id, details, within: ANSWER_WITHIN });
+    }
+
+    /// Whether the gates agreed to this sleep a short time ago, now that the look is over.
+    pub(super) fn has_leave_to_sleep(&mut self, now: Moment, seen: Seen) -> bool {
+        let state = std::mem::take(&mut self.gates.state);
+        let counts = matches!(state, State::MaySleep { seen: asked, until }
+            if asked == seen && now < until);
+        !self.gates.exist || self.is_forced() || counts
     }
 
     pub(super) fn gates_answered(&mut self, now: Moment, id: EffectId, answer: Result<(), Busy>) {

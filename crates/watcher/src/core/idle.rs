@@ -111,15 +111,20 @@ impl Core {
         self.sleepers.values().any(|sleeper| sleeper.force == Force::EvenInUse)
     }
 
+    /// Whether it is awake only since others need it: then it sleeps after them, and has no idle time of
+    /// its own.
+    pub(crate) fn is_for_others(&self) -> bool {
+        self.sleep.is_for_dependents && !self.shared.was_used()
+    }
+
     /// When its idle time is over, as far as is known now.
     pub(super) fn idle_at(&self) -> Moment {
         if sabotaged!(NoIdleTimeAfterAdoption) && self.sleep.adopted_at.is_some() {
             return Moment::from_millis(0);
         }
         let last_use = Moment::from_millis(self.shared.word.last_use());
-        let is_unused = self.sleep.is_for_dependents && !self.shared.was_used();
         let adopted = self.sleep.adopted_at.map(|at| at + self.policy.adoption_jitter);
-        let used = adopted.max((!is_unused).then_some(last_use));
+        let used = adopted.max((!self.is_for_others()).then_some(last_use));
         let idle = used.map_or(self.awake_since, |used| used + self.policy.idle);
         let idle = idle.max(self.awake_until()).max(self.shared.kept_until());
         let slow_to_start = self.proven.is_none() && self.served_since.is_none();
@@ -187,10 +192,12 @@ impl Core {
         };
         if still_idle {
             let resume = self.proven.take();
-            self.reason = if self.sleepers.is_empty() {
-                Reason::idle(self.policy.idle)
-            } else {
+            self.reason = if !self.sleepers.is_empty() {
                 Reason::OnRequest
+            } else if self.is_for_others() {
+                Reason::Unneeded
+            } else {
+                Reason::idle(self.policy.idle)
             };
             self.order_sleep(now, resume);
             // Of a forced one: whoever waits for it has to wait for its end, too.

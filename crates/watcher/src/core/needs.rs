@@ -240,6 +240,8 @@ impl Core {
             // The clock of those who wait begins anew with the start that follows.
             self.wake.ordered_at = None;
             self.wake.needs_until = Some(until);
+            // What is to be waited for may not be known yet.
+            self.reason = Reason::AskedFor;
             if needed.are_seen {
                 self.reason =
                     Reason::WaitingFor(needed.unmet().collect::<Vec<_>>().join(", ").into());

@@ -59,6 +59,8 @@ reasons! {
         StartLost = "its start order was lost",
         /// Its failures no longer keep it from being started.
         FailuresForgotten = "its failures were forgotten on request",
+        /// It was awake for others, which are not awake any more.
+        Unneeded = "nothing needs it any more",
         /// Put to sleep, whatever its idle time.
         OnRequest = "put to sleep on request",
         /// Put to sleep by a pause.

@@ -293,7 +293,13 @@ impl Core {
                 self.read_succeeded();
                 self.learn(now, Belief::Seen(details));
                 match reading.before_sleep {
-                    Some(seen) if self.belief.is_running() => self.sleep_if_still_idle(now, seen),
+                    Some(seen) if self.belief.is_running() => {
+                        if self.has_leave_to_sleep(now, seen) {
+                            self.sleep_if_still_idle(now, seen);
+                        } else {
+                            self.sleep.check_at = now;
+                        }
+                    }
                     Some(seen) => self.stop_the_frozen(now, seen),
                     None => {}
                 }

@@ -54,6 +54,7 @@ impl Runtime {
             blocked_until: core.blocked_until().map(|at| self.instant(at)),
             held_asleep: core.held_asleep().map(str::to_owned),
             is_ended_from_outside: core.is_ended_from_outside(),
+            is_for_others: core.is_for_others(),
             standing: self.shared.standing(),
             awaits_use_since: self.shared.awaits_use_since(),
         }
@@ -81,6 +82,7 @@ impl Runtime {
             blocked_until,
             held_asleep,
             is_ended_from_outside,
+            is_for_others,
             standing,
             awaits_use_since,
         } = told;
@@ -105,6 +107,7 @@ impl Runtime {
             && *blocked_until == core.blocked_until().map(|at| self.instant(at))
             && held_asleep.as_deref() == core.held_asleep()
             && *is_ended_from_outside == core.is_ended_from_outside()
+            && *is_for_others == core.is_for_others()
             && *standing == self.shared.standing()
             && *awaits_use_since == self.shared.awaits_use_since()
     }

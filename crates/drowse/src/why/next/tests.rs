@@ -94,6 +94,8 @@ async fn of_what_is_awake_its_sleep_is_told_and_what_is_in_its_way() {
     said.push(ready.lines());
     ready.leases = 2;
     said.push(ready.lines());
+    ready.snapshot.is_for_others = true;
+    said.push(ready.lines());
     ready.leases = 0;
     ready.snapshot.vetoed_by = Some("its processor use: 34 % of a processor".to_owned());
     ready.snapshot.next_idle_check = Some(in_(1));
@@ -118,6 +120,7 @@ async fn of_what_is_awake_its_sleep_is_told_and_what_is_in_its_way() {
         insta::assert_snapshot!(said.join("\n"), @r"
     sleeps at TIME (in 15m) if nothing uses it
     sleeps 15m after its last use, and is in use
+    sleeps as soon as nothing needs it any more
     stays awake for its processor use: 34 % of a processor; asked again at TIME (in 1m)
     sleeps when it is no longer locked by backup
     held awake until TIME (in 2h): restore

@@ -340,6 +340,19 @@ fn leave_to_sleep_that_could_not_be_used_is_asked_for_again() {
 }
 
 #[test]
+fn leave_to_sleep_is_asked_for_again_if_the_look_took_too_long() {
+    let mut bench = Bench::ready("one").with_gates();
+    bench.pass(IDLE);
+    bench.gates_answer(Ok(()));
+    bench.pass(Duration::from_secs(11));
+    bench.read_says(running("one"));
+    assert!(bench.order().is_none(), "nobody knows whether they still agree");
+    bench.gates_answer(Ok(()));
+    bench.read_says(running("one"));
+    assert!(bench.order().is_some());
+}
+
+#[test]
 fn what_never_answers_its_probe_may_be_at_work_all_the_same() {
     let mut bench = Bench::asleep().with_gates();
     bench.ask(SECOND);

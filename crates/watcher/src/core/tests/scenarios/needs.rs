@@ -103,6 +103,7 @@ fn it_is_held_first_then_looked_at_then_woken_and_only_then_it_is_started() {
     bench.ask(SECOND * 60);
     assert_eq!(bench.said(), Some(Said::Hold));
     assert_eq!(bench.wakes(), None, "nobody has looked at it yet");
+    assert_eq!(bench.core.reason(), "asked for");
     bench.needs_are(DOWN, DOWN);
     assert_eq!(bench.core.phase(), PhaseName::Starting);
     assert_eq!(bench.core.reason(), "waiting for db, cache");
@@ -394,6 +395,7 @@ fn a_wake_that_only_dependents_wanted_is_no_use() {
     bench.tell(Input::LetGo);
     bench.read_says(running("one"));
     assert!(bench.order().is_some(), "it sleeps at once");
+    assert_eq!(bench.core.reason(), "nothing needs it any more");
 }
 
 #[test]

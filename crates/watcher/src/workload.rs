@@ -356,7 +356,8 @@ impl Workload {
         let told = self.0.snapshot.borrow().clone();
         // Leases send nothing when they come and go.
         let shared = &self.0.shared;
-        let is_for_others = told.is_for_others && !shared.was_used();
+        let last_use = shared.instant_at_ms(shared.word.last_use());
+        let is_for_others = told.is_for_others && last_use <= told.since;
         Snapshot { next_sleep: shared.next_sleep(), is_for_others, ..told }
     }
 

@@ -114,7 +114,9 @@ impl Core {
     /// Whether it is awake only since others need it: then it sleeps after them, and has no idle time of
     /// its own.
     pub(crate) fn is_for_others(&self) -> bool {
-        self.sleep.is_for_dependents && !self.shared.was_used()
+        let last_use = Moment::from_millis(self.shared.word.last_use());
+        let was_used = self.shared.was_used() && last_use + self.policy.idle > self.awake_since;
+        self.sleep.is_for_dependents && !was_used
     }
 
     /// When its idle time is over, as far as is known now.

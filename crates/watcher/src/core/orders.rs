@@ -224,21 +224,25 @@ impl Core {
     }
 
     /// A read came after the order's answer: this is what came of it.
-    pub(super) fn settle_order(&mut self, now: Moment) {
+    pub(super) fn settle_order(&mut self, now: Moment, old: &Belief) {
         let Some(open) = self.order.take() else { return };
         if open.order.is_start() {
-            self.settle_start(now, &open);
+            self.settle_start(now, &open, old);
         } else {
             self.settle_sleep(now, open);
         }
     }
 
-    fn settle_start(&mut self, now: Moment, open: &OpenOrder) {
+    fn settle_start(&mut self, now: Moment, open: &OpenOrder, old: &Belief) {
         self.wake.locked = None;
         match self.belief.status().cloned() {
             Some(ContainerStatus::Running) => {
                 self.wake.retry.succeeded();
                 self.reason = Reason::Started;
+                if self.is_another_container_than(old) {
+                    // It was made anew meanwhile, and that one is up by its maker's will.
+                    self.started_from_outside(now);
+                }
             }
             Some(ContainerStatus::Stopped | ContainerStatus::Error(Unusable::Restarting)) => {
                 let another_run = self.believed_run() != open.run_before;

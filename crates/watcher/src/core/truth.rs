@@ -357,7 +357,7 @@ impl Core {
         }
         self.forget_failures_of_another(&old);
         if self.order.is_some() {
-            self.settle_order(now);
+            self.settle_order(now, &old);
         } else {
             self.explain_change(now, &old);
         }
@@ -443,10 +443,7 @@ impl Core {
             }
             return;
         }
-        let is_another_container = matches!(
-            (old, &self.belief),
-            (Belief::Seen(before), Belief::Seen(after)) if before.id != after.id
-        );
+        let is_another_container = self.is_another_container_than(old);
         if is_another_container && now_is == Some(&ContainerStatus::Running) {
             return self.started_from_outside(now);
         }
@@ -485,6 +482,11 @@ impl Core {
         if let Some(reason) = self.failures.reason() {
             self.reason = Reason::Failed(reason.into());
         }
+    }
+
+    pub(super) fn is_another_container_than(&self, old: &Belief) -> bool {
+        matches!((old, &self.belief), (Belief::Seen(before), Belief::Seen(now))
+            if before.id != now.id)
     }
 
     fn stopped_from_outside(&mut self, at: Moment) {

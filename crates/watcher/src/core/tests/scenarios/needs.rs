@@ -399,6 +399,26 @@ fn a_wake_that_only_dependents_wanted_is_no_use() {
 }
 
 #[test]
+fn what_is_made_anew_while_it_wakes_for_dependents_is_up_by_its_makers_will() {
+    let mut bench = Bench::asleep();
+    bench.pass(IDLE);
+    let deadline = bench.now + FAR;
+    bench.tell(Input::Ask { id: AskId(7), kind: LeaseKind::Dependent, deadline });
+    bench.order_is_done(&Order::Start);
+    bench.read_answers(Ok(Details::new("another", "app", running("two"))));
+    assert_eq!(bench.core.reason(), "started from outside");
+    bench.probe_succeeds();
+    bench.shared.word.drop_passive();
+    bench.tell(Input::LetGo);
+    bench.pass(IDLE - SECOND);
+    assert!(bench.reading().is_none(), "it is in use for one idle time");
+    bench.pass(SECOND);
+    bench.read_answers(Ok(Details::new("another", "app", running("two"))));
+    assert!(bench.order().is_some());
+    assert_eq!(bench.core.reason(), "idle for 15m");
+}
+
+#[test]
 fn a_wake_whose_dependents_have_left_waits_for_them_for_an_idle_time() {
     let mut bench = Bench::asleep();
     let id = AskId(7);

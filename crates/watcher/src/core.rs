@@ -255,6 +255,8 @@ struct Sleep {
     retry: Retry,
     /// When it became ready by a wake, and was not asleep since: it stays awake for a while.
     woken_at: Option<Moment>,
+    /// Its present run came of a start of ours, whatever has become of those who wanted it.
+    is_of_our_start: bool,
     /// It was woken, and only dependents wanted that: unless it is used, it is as if its idle time were
     /// over.
     is_for_dependents: bool,
@@ -348,6 +350,7 @@ impl Core {
                 adopted_at: None,
                 retry: Retry::new(),
                 woken_at: None,
+                is_of_our_start: false,
                 is_for_dependents: false,
                 due: false,
                 is_held: false,

@@ -178,6 +178,9 @@ impl Core {
             run: details.observation.run.clone(),
             details,
         });
+        if std::mem::take(&mut self.sleep.is_of_our_start) {
+            self.sleep.woken_at = Some(now);
+        }
         if let Some(ordered_at) = self.wake.ordered_at.take() {
             self.last_wake_took = Some(now.since(ordered_at));
             self.sleep.woken_at = Some(now);

@@ -356,6 +356,8 @@ impl Core {
             self.frozen_since = None;
         }
         self.forget_failures_of_another(&old);
+        let is_started = self.order.as_ref().is_some_and(|open| open.order.is_start())
+            && !self.is_another_container_than(&old);
         if self.order.is_some() {
             self.settle_order(now, &old);
         } else {
@@ -364,6 +366,7 @@ impl Core {
         let another_run = old.run() != self.belief.run() || !old.is_running();
         if self.belief.is_running() && another_run {
             self.begin_run(now, &old);
+            self.sleep.is_of_our_start = is_started;
         } else if self.belief.is_running() {
             self.compare_addresses(now, &old);
         }

@@ -15,7 +15,7 @@ fn frozen(run: &str) -> Observation {
 }
 
 impl Bench {
-    fn with_policy(mut self, policy: Policy) -> Self {
+    pub(super) fn with_policy(mut self, policy: Policy) -> Self {
         self.tell(Input::PolicyChanged(policy));
         self
     }

@@ -244,3 +244,19 @@ fn force_does_not_delete_what_its_engine_deletes_when_it_stops() {
     assert!(matches!(bench.sleep_answer(), Some(Err(_))));
     assert!(bench.order().is_none() && bench.reading().is_none());
 }
+
+#[test]
+fn what_was_started_stays_awake_for_its_minimum_also_if_a_hold_sent_away_who_wanted_it() {
+    let awake = Duration::from_hours(1);
+    let mut bench = Bench::asleep().with_policy(Policy::new(IDLE).with_min_awake(awake));
+    bench.ask(FAR);
+    bench.hold_asleep(None);
+    bench.is_refused_as_held();
+    bench.order_is_done(&Order::Start);
+    bench.read_says(running("one"));
+    bench.tell(Input::HoldAsleep(None));
+    bench.ask(FAR);
+    bench.probe_succeeds();
+    bench.end_lease();
+    assert_eq!(bench.core.sleep_plan(), Some((bench.now + awake, IDLE)));
+}

@@ -254,7 +254,7 @@ impl World {
             _ => false,
         });
         // Of a use before this management nobody may know any more: what ran since is adopted.
-        let last_use = record.last_use.filter(|at| managed.is_some_and(|managed| *at >= managed));
+        let last_use = record.last_use.filter(|at| managed.is_some_and(|managed| *at > managed));
         let complaint = if too_soon(last_use, idle) {
             Some((Invariant::InUse, "within the idle time after its last use"))
         } else if is_adopted && too_soon(managed, idle) {

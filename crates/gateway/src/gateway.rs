@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -47,8 +47,6 @@ pub(crate) struct Inner {
     discovering: AtomicBool,
     pub(crate) slots: Slots,
     sources: Sources,
-    /// Those that may be in the middle of their handshake.
-    pub(crate) handshakes: Semaphore,
     /// The sleep of each workload whose end was already put down to a request, so that each wake
     /// is logged once. Touched only by requests that find their workload not ready.
     announced: Mutex<HashMap<String, Instant>>,
@@ -75,7 +73,6 @@ impl Gateway {
     /// [`set_discovering`](Self::set_discovering).
     pub fn new(options: GatewayOptions) -> Self {
         let slots = Slots::new(options.max_connections);
-        let handshakes = Semaphore::new(options.max_handshakes.min(Semaphore::MAX_PERMITS));
         let udp = UdpBounds::new(&options);
         let pages = ArcSwap::from_pointee(Pages::new(&options.page));
         Self(Arc::new(Inner {
@@ -84,7 +81,6 @@ impl Gateway {
             discovering: AtomicBool::new(true),
             slots,
             sources: Sources::default(),
-            handshakes,
             announced: Mutex::default(),
             complained: Seldom::default(),
             crowded: Seldom::default(),
@@ -113,7 +109,7 @@ impl Gateway {
     }
 
     /// Goes by these options from now on. Connections that are open keep what was settled when they began:
-    /// their own limits, and whether their peer is trusted. How many connections, handshakes and UDP
+    /// their own limits, and whether their peer is trusted. How many connections and UDP
     /// sessions there may be was settled when the gateway was made.
     pub fn set_options(&self, options: GatewayOptions) {
         if self.0.options().page != options.page {

@@ -41,11 +41,9 @@ pub struct GatewayOptions {
     pub ping_interval: Duration,
     /// How long it may take to answer that; then the connection is closed. 20 s.
     pub ping_timeout: Duration,
-    /// How long a TLS handshake may take, and a header of the PROXY protocol. 10 s.
+    /// How long a TLS handshake may take, and a header of the PROXY protocol. How many are unfinished is
+    /// bounded by the connections alone. 10 s.
     pub handshake_timeout: Duration,
-    /// How many TLS handshakes are under way at once, from the end of their `ClientHello` on; further
-    /// ones wait, as long as their own time allows. 1,024.
-    pub max_handshakes: usize,
     /// How many connections are open at once from one address, or one /64 of IPv6; further ones are
     /// closed at once. This machine's own and those of trusted proxies are not counted. 4,096.
     pub max_connections_per_source: usize,
@@ -83,7 +81,6 @@ impl GatewayOptions {
             ping_interval: Duration::from_secs(30),
             ping_timeout: Duration::from_secs(20),
             handshake_timeout: Duration::from_secs(10),
-            max_handshakes: 1024,
             max_connections_per_source: 4096,
             user_timeout: Duration::from_mins(2),
             max_udp_sessions: 4096,

@@ -165,7 +165,8 @@ impl Tls {
         LazyConfigAcceptor::new(Acceptor::default(), stream).await
     }
 
-    /// The rest of the handshake: what takes work. Sets no deadline.
+    /// The rest of the handshake. What takes work is done at once, before anything is awaited of the
+    /// client. Sets no deadline.
     ///
     /// # Errors
     /// What the client did not keep to, or could not agree to.

@@ -68,10 +68,10 @@ pub(super) async fn serve(mut stream: TcpStream, arrival: Arrival, tls: Tls) {
         return;
     }
     let bound = arrival.gateway.options().handshake_timeout;
+    // However many are unfinished: each has its connection's place and no other, so one that stalls
+    // keeps nobody waiting.
     let handshake = async {
         let hello = Tls::hello(stream).await?;
-        // Who has not said what he wants keeps nobody else waiting. The semaphore is never closed.
-        let _place = arrival.gateway.handshakes.acquire().await;
         tls.accept(hello).await
     };
     let shaken = tokio::select! {

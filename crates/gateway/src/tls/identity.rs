@@ -109,6 +109,11 @@ impl Identity {
         &self.fingerprint
     }
 
+    /// Whether clients are shown the same: the certificate, and all that lead to its root.
+    pub(super) fn shows_as(&self, other: &Self) -> bool {
+        self.key.cert == other.key.cert
+    }
+
     /// For people.
     pub(super) fn summary(&self, origin: String, is_self_signed: bool) -> CertificateSummary {
         CertificateSummary {

@@ -97,11 +97,12 @@ impl Kept {
         self.stamp = if wants_more { self.source.stamp() } else { stamp };
         let origin = self.source.origin();
         match read {
-            Ok(identity) if identity.fingerprint() == self.identity.fingerprint() => false,
+            Ok(identity) if identity.shows_as(&self.identity) => false,
             Ok(identity) => {
                 let names = identity.all_names().join(", ");
                 let fingerprint = identity.fingerprint();
-                tracing::info!(origin, names, fingerprint, "a new certificate is shown");
+                let chain = identity.key().cert.len();
+                tracing::info!(origin, names, fingerprint, chain, "a new certificate is shown");
                 self.identity = Arc::new(identity);
                 self.told_days = None;
                 true

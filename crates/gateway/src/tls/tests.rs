@@ -178,6 +178,26 @@ fn what_changes_is_taken_and_what_cannot_be_used_is_not() {
 }
 
 #[test]
+fn a_mended_chain_is_taken_though_the_certificate_is_the_same() {
+    let folder = Folder::new("chain");
+    let files = folder.pair("one", &["a.test"], 90);
+    let tls = tls(&[&files]);
+    let look = || {
+        let identities = tls.0.refresh.look(&BTreeSet::new())?;
+        Some(identities.of(None).key().cert.len())
+    };
+    let leaf = fs::read_to_string(&files.certificate).unwrap();
+    let (intermediate, _) = pair(&["an intermediate"], 90);
+    folder.write("one.crt", &format!("{leaf}{intermediate}"));
+    assert_eq!(look(), Some(2));
+    // Written again, and the same.
+    folder.write("one.crt", &format!("{leaf}\n{intermediate}"));
+    assert_eq!(look(), None);
+    folder.write("one.crt", &leaf);
+    assert_eq!(look(), Some(1));
+}
+
+#[test]
 fn what_ends_soon_and_what_others_may_read_is_complained_of() {
     let folder = Folder::new("complaints");
     let (soon, over) = (folder.pair("soon", &["a"], 3), folder.pair("over", &["b"], -2));

@@ -28,6 +28,8 @@ struct Kept {
     identity: Arc<Identity>,
     /// How many days were left when that was told last.
     told_days: Option<i64>,
+    /// What was wrong with a new one, so that it is told once for each change.
+    complaint: Option<String>,
 }
 
 impl Refresh {
@@ -40,7 +42,7 @@ impl Refresh {
             match source.read(now()) {
                 Ok(identity) => {
                     let identity = Arc::new(identity);
-                    all.push(Kept { source, stamp, identity, told_days: None });
+                    all.push(Kept { source, stamp, identity, told_days: None, complaint: None });
                 }
                 Err(error) => errors.push((index, error)),
             }
@@ -88,13 +90,21 @@ impl Kept {
     /// Takes what is new, if it can be used; whether it did.
     fn look(&mut self, hosts: &BTreeSet<String>, now: i64) -> bool {
         let stamp = self.source.stamp();
-        let wants_more = self.source.wants(hosts, &self.identity, now);
-        if !wants_more && stamp == self.stamp {
+        let next = self.source.next(hosts, &self.identity, now);
+        if next.is_none() && stamp == self.stamp {
             return false;
         }
-        let read = self.source.read(now);
-        // What it has just written itself is nothing new.
-        self.stamp = if wants_more { self.source.stamp() } else { stamp };
+        let read = next.as_ref().unwrap_or(&self.source).read(now);
+        if read.is_ok() || stamp != self.stamp {
+            self.complaint = None;
+        }
+        self.stamp = stamp;
+        if read.is_ok()
+            && let Some(next) = next
+        {
+            // Not before: what was not made is tried again each time.
+            self.source = next;
+        }
         let origin = self.source.origin();
         match read {
             Ok(identity) if identity.shows_as(&self.identity) => false,
@@ -108,14 +118,23 @@ impl Kept {
                 true
             }
             Err(error) => {
-                let error = &error as &dyn StdError;
-                tracing::warn!(
-                    error,
-                    "a changed certificate cannot be used, and the old one stays: mend the files, \
-                     which are read again by themselves"
-                );
+                self.complain(&error);
                 false
             }
+        }
+    }
+
+    fn complain(&mut self, error: &CertificateError) {
+        // With its causes.
+        let words = format!("{error:?}");
+        if self.complaint.as_ref() != Some(&words) {
+            let error = error as &dyn StdError;
+            tracing::warn!(
+                error,
+                "a changed certificate cannot be used, and the old one stays: mend the files, which \
+                 are read again by themselves"
+            );
+            self.complaint = Some(words);
         }
     }
 
@@ -169,11 +188,11 @@ impl CertificateSource {
         }
     }
 
-    /// Whether it should be made anew, though nobody has changed it.
-    fn wants(&mut self, hosts: &BTreeSet<String>, present: &Identity, now: i64) -> bool {
+    /// What it should be in place of the present one, though nobody has changed it.
+    fn next(&self, hosts: &BTreeSet<String>, present: &Identity, now: i64) -> Option<Self> {
         match self {
-            Self::Files(_) => false,
-            Self::SelfSigned(own) => own.add(hosts) || super::SelfSigned::is_due(present, now),
+            Self::Files(_) => None,
+            Self::SelfSigned(own) => own.next(hosts, present, now).map(Self::SelfSigned),
         }
     }
 

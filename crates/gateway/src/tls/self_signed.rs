@@ -53,18 +53,26 @@ impl SelfSigned {
             .map_or_else(|| "self-signed".to_owned(), |path| path.display().to_string())
     }
 
-    /// Takes in further hosts; whether there are any.
-    pub(super) fn add(&mut self, hosts: &BTreeSet<String>) -> bool {
-        let before = self.hosts.len();
-        let room = MAX_HOSTS.saturating_sub(before);
+    /// What is to be made in place of `present`: one for further hosts, or for longer; `None`: nothing.
+    pub(super) fn next(
+        &self,
+        hosts: &BTreeSet<String>,
+        present: &Identity,
+        now: i64,
+    ) -> Option<Self> {
+        let room = MAX_HOSTS.saturating_sub(self.hosts.len());
         let new: Vec<_> =
             hosts.iter().filter(|host| !self.hosts.contains(*host)).take(room).cloned().collect();
-        self.hosts.extend(new);
-        self.hosts.len() > before
+        if new.is_empty() && !Self::is_due(present, now) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.hosts.extend(new);
+        Some(next)
     }
 
     /// Whether it is time for a new one.
-    pub(super) fn is_due(present: &Identity, now: i64) -> bool {
+    fn is_due(present: &Identity, now: i64) -> bool {
         present.not_after() <= now + RENEW * DAY
     }
 

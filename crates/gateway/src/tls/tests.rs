@@ -240,3 +240,21 @@ fn the_self_signed_one_is_kept_and_made_anew_for_further_hosts() {
     let tls = Tls::load(TlsOptions::new(vec![CertificateSource::SelfSigned(own)])).unwrap();
     assert_eq!(tls.certificates()[0].origin, "self-signed");
 }
+
+#[test]
+fn a_self_signed_one_that_cannot_be_kept_is_tried_again() {
+    let folder = Folder::new("not-kept");
+    let path = folder.0.join("below").join("self-signed.pem");
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    let own = SelfSigned::new(Some(path.clone()), []);
+    let tls = Tls::load(TlsOptions::new(vec![CertificateSource::SelfSigned(own)])).unwrap();
+    let hosts = BTreeSet::from(["more.test".to_owned()]);
+    fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    for _ in 0..2 {
+        assert!(tls.0.refresh.look(&hosts).is_none());
+    }
+    assert_eq!(tls.certificates()[0].names, ["localhost", "127.0.0.1", "::1"]);
+    fs::create_dir(path.parent().unwrap()).unwrap();
+    assert!(tls.0.refresh.look(&hosts).is_some());
+    assert_eq!(tls.certificates()[0].names[..2], ["localhost", "more.test"]);
+}

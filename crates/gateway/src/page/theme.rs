@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -10,7 +13,11 @@ use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, HtmlEscape, Output, State, UndefinedBehavior, Value,
     escape_formatter, path_loader,
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, spawn_blocking},
+    time::timeout,
+};
 
 /// The template of a wake; a folder that lacks it is broken.
 const WAITING: &str = "waiting.html";
@@ -43,6 +50,10 @@ pub(crate) struct Theme {
     environment: Environment<'static>,
     /// What was wrong last, so that it is told once.
     complaint: Mutex<Option<String>>,
+    /// Of who may read the folder: one page at a time, so that a disk that hangs takes one thread.
+    turn: Arc<Semaphore>,
+    /// Whether the page whose turn it is was given up.
+    is_stuck: AtomicBool,
 }
 
 /// Which page.
@@ -64,19 +75,52 @@ impl Theme {
     pub(crate) fn new(folder: &Path) -> Self {
         let mut environment = strict();
         environment.set_loader(path_loader(folder));
-        Self { folder: folder.to_owned(), environment, complaint: Mutex::default() }
+        Self {
+            folder: folder.to_owned(),
+            environment,
+            complaint: Mutex::default(),
+            turn: Arc::new(Semaphore::new(1)),
+            is_stuck: AtomicBool::new(false),
+        }
     }
 
-    /// The theme's page; `None`, after a word in the log, if it is broken.
+    /// The theme's page; `None`, after a word in the log, if it is broken. While its disk hangs that is
+    /// so at once. Dropping the future does not end the reading, which nobody can.
     pub(crate) async fn page(self: &Arc<Self>, kind: Kind, variables: Value) -> Option<String> {
-        let this = Arc::clone(self);
-        let rendering = spawn_blocking(move || this.render(kind, &variables));
-        match timeout(PATIENCE, rendering).await {
+        if self.is_stuck() {
+            return None;
+        }
+        match timeout(PATIENCE, self.in_turn(kind, variables)).await {
             Ok(Ok(page)) => page,
             // It panicked.
             Ok(Err(error)) => self.complain(error.to_string()),
-            Err(_) => self.complain(format!("it was not read within {PATIENCE:?}")),
+            Err(_) => {
+                self.is_stuck.store(true, Ordering::Relaxed);
+                self.complain(format!("it was not read within {PATIENCE:?}"))
+            }
         }
+    }
+
+    async fn in_turn(
+        self: &Arc<Self>,
+        kind: Kind,
+        variables: Value,
+    ) -> Result<Option<String>, JoinError> {
+        // The semaphore is never closed.
+        let turn = Arc::clone(&self.turn).acquire_owned().await.ok();
+        self.is_stuck.store(false, Ordering::Relaxed);
+        let this = Arc::clone(self);
+        // The turn is over when the thread is free again, however long ago that was given up.
+        let rendering = spawn_blocking(move || {
+            let page = this.render(kind, &variables);
+            drop(turn);
+            page
+        });
+        rendering.await
+    }
+
+    fn is_stuck(&self) -> bool {
+        self.turn.available_permits() == 0 && self.is_stuck.load(Ordering::Relaxed)
     }
 
     /// Reads what is needed of the folder: it blocks.

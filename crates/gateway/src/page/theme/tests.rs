@@ -3,7 +3,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures::FutureExt as _;
 use minijinja::context;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
 use crate::page::tests::{folder, write};
@@ -133,4 +135,36 @@ fn a_page_is_not_larger_than_anybody_waits_for() {
     let theme = Theme::new(folder.path());
     let log = logged(folder.path(), || assert_eq!(theme.render(Kind::Waiting, &greeting()), None));
     insta::assert_snapshot!(log, @" WARN the theme of the waiting page is broken, the built-in page is shown: its page has 2097153 bytes, more than 2 MiB theme=FOLDER");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_hangs_takes_one_thread_and_keeps_nobody_waiting() {
+    let folder = folder(&[]);
+    let file = folder.path().join("waiting.html");
+    // Whoever reads it waits for somebody who writes.
+    mknodat(CWD, &file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let theme = Arc::new(Theme::new(folder.path()));
+    let page = || {
+        let theme = Arc::clone(&theme);
+        tokio::spawn(async move { theme.page(Kind::Waiting, greeting()).await })
+    };
+    let pages = [page(), page(), page()];
+    while theme.turn.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::advance(PATIENCE).await;
+    for page in pages {
+        assert_eq!(page.await.unwrap(), None);
+    }
+    let at_once = theme.page(Kind::Waiting, greeting()).now_or_never();
+    assert_eq!(at_once, Some(None));
+
+    let writer = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    write(folder.path(), "waiting.html", "it answers");
+    drop(writer);
+    while theme.turn.available_permits() == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(page().await.unwrap().as_deref(), Some("it answers"));
 }

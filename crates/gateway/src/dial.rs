@@ -1,6 +1,7 @@
 //! Connections to upstreams.
 
 mod answering;
+mod race;
 mod secure;
 mod stream;
 
@@ -13,7 +14,7 @@ use tokio::{
 };
 
 use self::secure::Secure;
-pub(crate) use self::{answering::Answering, stream::Stream};
+pub(crate) use self::{answering::Answering, race::connect, stream::Stream};
 use crate::{
     UpstreamScheme,
     shortage::Unresolved,
@@ -76,7 +77,7 @@ impl Dialer {
         }
     }
 
-    /// A connection to the first of these addresses that takes one within `bound`.
+    /// A connection to one of these addresses, within `bound`: see [`connect`].
     pub(crate) async fn dial(
         &self,
         addresses: &[SocketAddr],
@@ -111,26 +112,6 @@ pub(crate) async fn resolve(target: &Target) -> io::Result<Vec<SocketAddr>> {
             Ok(addresses)
         }
     }
-}
-
-/// A TCP connection to the first of these addresses that takes one, within `bound`.
-pub(crate) async fn connect(addresses: &[SocketAddr], bound: Duration) -> io::Result<TcpStream> {
-    let stream = timeout(bound, first_of(addresses))
-        .await
-        .unwrap_or_else(|_| Err(late("no connection", bound)))?;
-    tune(&stream)?;
-    Ok(stream)
-}
-
-async fn first_of(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
-    let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in addresses {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 fn late(what: &str, bound: Duration) -> io::Error {

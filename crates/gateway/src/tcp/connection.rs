@@ -19,7 +19,7 @@ use super::{
     TcpPort, TcpRoute,
     early::{Early, Gone},
     hello::{self, Asks, Hello, HelloError, UNRECOGNIZED_NAME},
-    socket::{Socket, tune},
+    socket::Socket,
 };
 use crate::{
     InFlightStage,
@@ -123,7 +123,9 @@ impl Connection {
         match self.carry(stream).await {
             Ok(()) => {}
             Err(Ended::Header(error @ HeaderError::NotTrusted { .. })) => {
-                tracing::warn!("{error}");
+                if self.gateway.may_complain_of_strangers() {
+                    tracing::warn!("{error}");
+                }
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -133,7 +135,9 @@ impl Connection {
     }
 
     async fn carry(&self, mut stream: TcpStream) -> Result<(), Ended> {
-        tune(&stream)?;
+        // No `TCP_USER_TIMEOUT`: it would end also who acknowledges all and takes its time, such as a
+        // client that is paused.
+        dial::tune(&stream)?;
         let table = arc_swap::Guard::into_inner(self.port.table());
         let mut between = Addresses { source: self.peer, destination: stream.local_addr()? };
         let deadline = Deadline::after(BEGINNING);
@@ -229,7 +233,11 @@ impl Passage<'_> {
                         return Ok(Reached { upstream, run, lease });
                     }
                     silent += 1;
-                    workload.upstream_failed(&run);
+                    // It may be the application's answer to this very client, who must not take it
+                    // from all others again and again.
+                    if self.route.0.doubted.is_due() {
+                        workload.upstream_failed(&run);
+                    }
                     io::ErrorKind::UnexpectedEof.into()
                 }
                 Err(error) => {
@@ -285,15 +293,14 @@ impl Passage<'_> {
         };
         // The semaphore is never closed.
         let openings = self.route.0.openings_of(run);
-        let _turn = openings.acquire().await.ok();
+        let _turn = openings.turns.acquire().await.ok();
         // Others may have found meanwhile that nobody is there.
         if spec.workload.is_in_doubt(run) {
             return Ok(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let connecting = async {
-            let addresses = dial::resolve(&target).await?;
-            let mut stream = dial::connect(&addresses, CONNECT_TIMEOUT).await?;
-            tune(&stream)?;
+            let addresses = openings.addresses.get_or_try_init(|| dial::resolve(&target)).await?;
+            let mut stream = dial::connect(addresses, CONNECT_TIMEOUT).await?;
             if let Some(version) = spec.send_proxy_protocol {
                 stream.write_all(&proxy_protocol::header(version, self.between)).await?;
             }

@@ -2,14 +2,15 @@
 
 use std::{
     fmt,
+    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use drowse_watcher::{Holder, ReadyRun, Workload};
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
-use crate::{AllowedNetworks, Chooser, HostPattern, PassiveRule, ProxyProtocol};
+use crate::{AllowedNetworks, Chooser, HostPattern, PassiveRule, ProxyProtocol, seldom::Seldom};
 
 /// How many connections of one route are being opened at a time: thousands that were held during a
 /// wake must not hit the application's listen queue at once.
@@ -72,14 +73,25 @@ pub(super) struct Inner {
     pub(super) spec: TcpRouteSpec,
     /// Made once: taking a lease must not look anything up.
     pub(super) holder: Holder,
-    openings: Mutex<(u64, Arc<Semaphore>)>,
+    openings: Mutex<(u64, Arc<Openings>)>,
+    /// When the present run was doubted last since it closed a connection without a word.
+    pub(super) doubted: Seldom,
+}
+
+/// The opening of connections to one run.
+pub(super) struct Openings {
+    /// The turns to connect to it.
+    pub(super) turns: Semaphore,
+    /// Where it is: a name is looked up once.
+    pub(super) addresses: OnceCell<Vec<SocketAddr>>,
 }
 
 impl TcpRoute {
     /// A route as specified.
     pub fn new(spec: TcpRouteSpec) -> Self {
         let holder = spec.workload.holder(&format!("route {}", spec.name));
-        Self(Arc::new(Inner { spec, holder, openings: Mutex::new(openings(0)) }))
+        let (openings, doubted) = (Mutex::new(openings(0)), Seldom::default());
+        Self(Arc::new(Inner { spec, holder, openings, doubted }))
     }
 
     /// What it is made of.
@@ -89,8 +101,8 @@ impl TcpRoute {
 }
 
 impl Inner {
-    /// The turns to connect to a run. Those of an earlier one are in nobody's way.
-    pub(super) fn openings_of(&self, run: &ReadyRun) -> Arc<Semaphore> {
+    /// Those of a run. Those of an earlier one are in nobody's way.
+    pub(super) fn openings_of(&self, run: &ReadyRun) -> Arc<Openings> {
         let mut present = self.openings.lock().unwrap_or_else(PoisonError::into_inner);
         if present.0 < run.epoch {
             *present = openings(run.epoch);
@@ -99,8 +111,9 @@ impl Inner {
     }
 }
 
-fn openings(epoch: u64) -> (u64, Arc<Semaphore>) {
-    (epoch, Arc::new(Semaphore::new(OPENINGS)))
+fn openings(epoch: u64) -> (u64, Arc<Openings>) {
+    let openings = Openings { turns: Semaphore::new(OPENINGS), addresses: OnceCell::new() };
+    (epoch, Arc::new(openings))
 }
 
 impl fmt::Debug for TcpRoute {

@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use socket2::SockRef;
@@ -13,11 +12,6 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
-
-use crate::dial;
-
-/// How long sent bytes may be unacknowledged: as long as keep-alive takes to find a silent peer gone.
-const USER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// A shared handle of a stream.
 #[derive(Clone)]
@@ -33,12 +27,6 @@ impl Socket {
         // An error here says the same.
         _ = self.0.ready(Interest::ERROR).await;
     }
-}
-
-/// Finds out when the other end is gone, whether or not there is anything to send to it.
-pub(super) fn tune(stream: &TcpStream) -> io::Result<()> {
-    dial::tune(stream)?;
-    SockRef::from(stream).set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
 impl AsyncRead for Socket {

@@ -407,3 +407,20 @@ async fn connections_count_among_what_waits() {
     sleeper.has_waiting(1).await;
     is_closed(&mut served.connect().await).await;
 }
+
+#[tokio::test]
+async fn an_application_that_drops_connections_is_not_doubted_for_each() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sleeper = Sleeper::new("app", Transport::Tcp, listener.local_addr().unwrap()).await;
+    let served = ServedTcp::new([sleeper.tcp()]).await;
+    // Once it may not have listened yet. From then on that is what it says to these clients.
+    let mut epochs = Vec::new();
+    for _ in 0..3 {
+        let mut client = served.connect().await;
+        drop(soon(listener.accept()).await.unwrap());
+        drop(soon(listener.accept()).await.unwrap());
+        is_closed(&mut client).await;
+        epochs.push(sleeper.workload.ready_run().unwrap().epoch);
+    }
+    assert!(epochs.windows(2).all(|two| two[0] == two[1]), "{epochs:?}");
+}

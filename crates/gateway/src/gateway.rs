@@ -33,6 +33,7 @@ use crate::{
     shortage::Shortage,
     slots::Slots,
     sources::{OfSource, Sources},
+    tunnel::splice::Pipes,
     udp::UdpBounds,
 };
 
@@ -62,6 +63,8 @@ pub(crate) struct Inner {
     pub(crate) crowd: Crowd,
     /// TCP connections and UDP sessions.
     pub(crate) flows: Flows,
+    /// For what raw TCP carries.
+    pub(crate) pipes: Pipes,
     pub(crate) udp: UdpBounds,
     pages: ArcSwap<Pages>,
     pub(crate) onlookers: Onlookers,
@@ -74,6 +77,7 @@ impl Gateway {
     pub fn new(options: GatewayOptions) -> Self {
         let slots = Slots::new(options.max_connections);
         let udp = UdpBounds::new(&options);
+        let pipes = Pipes::for_connections(options.max_connections);
         let pages = ArcSwap::from_pointee(Pages::new(&options.page));
         Self(Arc::new(Inner {
             options: ArcSwap::from_pointee(options),
@@ -90,6 +94,7 @@ impl Gateway {
             routes: RouteNumbers::default(),
             crowd: Crowd::default(),
             flows: Flows::default(),
+            pipes,
             udp,
             pages,
             onlookers: Onlookers::new(),

@@ -59,6 +59,10 @@ pub struct GatewayOptions {
     pub max_udp_queued_bytes: usize,
     /// How the waiting page looks and speaks. The built-in one, in everybody's own language.
     pub page: PageOptions,
+    /// After how many bytes of one direction of a raw TCP connection the kernel hands on what follows
+    /// (`splice`), without a copy in this program; `None`: never. Of that are at most 64 connections at
+    /// the same moment, and fewer where few may be open at all. 4 MiB.
+    pub splice_after: Option<u64>,
     /// How many UDP sessions are open at once from one address, or one /64 of IPv6. For a further one
     /// another of the same source ends. 512.
     pub max_udp_sessions_per_source: usize,
@@ -86,6 +90,7 @@ impl GatewayOptions {
             max_udp_sessions: 4096,
             max_udp_queued_bytes: 16 * 1024 * 1024,
             page: PageOptions::new(),
+            splice_after: Some(4 * 1024 * 1024),
             max_udp_sessions_per_source: 512,
         }
     }

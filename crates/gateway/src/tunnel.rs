@@ -1,6 +1,7 @@
 //! Upgraded connections (WebSocket): bytes in both directions until either side ends.
 
 pub(crate) mod pump;
+pub(crate) mod splice;
 
 use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
 

@@ -317,7 +317,11 @@ impl Passage<'_> {
         let upstream = Socket::new(upstream);
         let place = self.flow.place();
         place.passed(said.len());
-        let pump = Pump::new(client.clone(), upstream.clone(), place).half_closing(said, has_ended);
+        let up = client.splice_to(&upstream, self.gateway);
+        let down = upstream.splice_to(&client, self.gateway);
+        let pump = Pump::new(client.clone(), upstream.clone(), place)
+            .half_closing(said, has_ended)
+            .splicing(up, down);
         let claim = Claim {
             workload: &spec.workload,
             holder: &self.route.0.holder,

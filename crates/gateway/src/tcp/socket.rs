@@ -13,6 +13,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::{gateway::Inner, tunnel::splice::Splice};
+
 /// A shared handle of a stream.
 #[derive(Clone)]
 pub(super) struct Socket(Arc<TcpStream>);
@@ -20,6 +22,12 @@ pub(super) struct Socket(Arc<TcpStream>);
 impl Socket {
     pub(super) fn new(stream: TcpStream) -> Self {
         Self(Arc::new(stream))
+    }
+
+    /// The way to another within the kernel, by the gateway's options.
+    pub(super) fn splice_to(&self, to: &Self, gateway: &Inner) -> Splice {
+        let (from, to) = (Arc::clone(&self.0), Arc::clone(&to.0));
+        Splice::new(from, to, gateway.pipes.clone(), gateway.options().splice_after)
     }
 
     /// Returns when the other end is gone altogether, and has not merely said that it sends no more.

@@ -13,6 +13,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::splice::{Passed, Splice};
 use crate::in_flight::Place;
 
 /// How much is read at a time. On the stack: a tunnel in which nothing is stuck has no buffer.
@@ -55,6 +56,8 @@ struct Way {
     has_ended: bool,
     /// Whether the end was passed on.
     is_over: bool,
+    /// The shorter way, where there is one.
+    splice: Option<Splice>,
 }
 
 impl<'a, C: Side, U: Side> Pump<'a, C, U> {
@@ -79,6 +82,12 @@ impl<'a, C: Side, U: Side> Pump<'a, C, U> {
         self.patience = None;
         self.up.stuck = early;
         self.up.has_ended = has_ended;
+        self
+    }
+
+    /// For sides between which there is a shorter way, in either direction.
+    pub(crate) fn splicing(mut self, up: Splice, down: Splice) -> Self {
+        (self.up.splice, self.down.splice) = (Some(up), Some(down));
         self
     }
 
@@ -136,6 +145,15 @@ impl Way {
                 self.is_over = true;
                 return Poll::Ready(Ok(()));
             }
+            if let Some(splice) = &mut self.splice {
+                match ready!(splice.poll(context, moved, place))? {
+                    Passed::Copy => {}
+                    Passed::End => {
+                        self.has_ended = true;
+                        continue;
+                    }
+                }
+            }
             let mut read = ReadBuf::uninit(&mut chunk);
             if Pin::new(&mut *from).poll_read(context, &mut read)?.is_pending() {
                 if self.is_unflushed {
@@ -151,6 +169,9 @@ impl Way {
             }
             *moved += bytes.len() as u64;
             place.passed(bytes.len());
+            if let Some(splice) = &mut self.splice {
+                splice.copied(bytes.len());
+            }
             let written = match Pin::new(&mut *to).poll_write(context, bytes) {
                 Poll::Ready(written) => written?,
                 Poll::Pending => 0,

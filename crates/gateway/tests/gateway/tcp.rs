@@ -424,3 +424,88 @@ async fn an_application_that_drops_connections_is_not_doubted_for_each() {
     }
     assert!(epochs.windows(2).all(|two| two[0] == two[1]), "{epochs:?}");
 }
+
+/// So that a piece that is lost, or in another's place, is found.
+fn much() -> Vec<u8> {
+    (0..8_000_000_usize).map(|index| u8::try_from((index / 251 + index) % 256).unwrap()).collect()
+}
+
+async fn handed_on(route: TcpRouteSpec) -> ServedTcp {
+    let mut options = GatewayOptions::new();
+    options.splice_after = Some(64 * 1024);
+    ServedTcp::with(options, [route]).await
+}
+
+/// Says this, and hears it.
+async fn says(client: &mut TcpStream, text: &[u8]) {
+    let (mut from, mut to) = client.split();
+    let mut heard = vec![0; text.len()];
+    let (said, read) = tokio::join!(soon(to.write_all(text)), soon(from.read_exact(&mut heard)));
+    said.unwrap();
+    read.unwrap();
+    assert!(heard == text, "something else was heard");
+}
+
+#[tokio::test]
+async fn what_the_kernel_hands_on_is_whole_and_counted_and_ends_by_halves() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let served = handed_on(sleeper.tcp()).await;
+    let mut client = served.connect().await;
+    reads(&mut client, GREETING).await;
+    let much = much();
+    says(&mut client, &much).await;
+    // And little after it, which is copied again.
+    says(&mut client, b"little").await;
+    let bytes = served.gateway.in_flight("app")[0].bytes;
+    assert_eq!(bytes, (GREETING.len() + 2 * (much.len() + 6)) as u64);
+    let (mut from, mut to) = client.split();
+    let saying = async {
+        to.write_all(&much).await.unwrap();
+        to.shutdown().await.unwrap();
+    };
+    let mut heard = Vec::new();
+    let hearing = soon(from.read_to_end(&mut heard));
+    let ((), read) = tokio::join!(saying, hearing);
+    read.unwrap();
+    assert!(heard == much, "something else was heard");
+    sleeper.has_leases(0).await;
+}
+
+#[tokio::test]
+async fn what_the_kernel_hands_on_counts_as_use_until_it_is_quiet() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await;
+    let mut route = sleeper.tcp();
+    route.quiet_after = Some(Duration::from_millis(20));
+    let served = handed_on(route).await;
+    let mut client = served.connect().await;
+    reads(&mut client, GREETING).await;
+    for _ in 0..2 {
+        says(&mut client, &much()).await;
+        sleeper.has_leases(0).await;
+        assert_eq!(served.gateway.in_flight("app")[0].stage, InFlightStage::Quiet);
+    }
+    let deadline = drowse_provider::Deadline::after(PATIENCE);
+    sleeper.workload.sleep_now(deadline, Force::No).await.unwrap();
+    is_closed(&mut client).await;
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_and_leaves_holds_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sleeper = Sleeper::new("app", Transport::Tcp, listener.local_addr().unwrap()).await;
+    let served = handed_on(sleeper.tcp()).await;
+    let mut client = served.connect().await;
+    let (mut application, _) = soon(listener.accept()).await.unwrap();
+    let sending = tokio::spawn(async move {
+        let much = much();
+        while application.write_all(&much).await.is_ok() {}
+    });
+    let moved = || served.gateway.in_flight("app").first().map_or(0, |flow| flow.bytes);
+    eventually("much on its way", || moved() > 1 << 20).await;
+    client.read_exact(&mut vec![0; 1 << 20]).await.unwrap();
+    drop(client);
+    sleeper.has_leases(0).await;
+    soon(sending).await.unwrap();
+}

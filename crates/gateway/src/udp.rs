@@ -1,5 +1,6 @@
-//! UDP: a port leads to a workload. Packets of one source address are a session, which has a lease, a
-//! socket of its own to the upstream, and an end when nothing has passed for a while.
+//! UDP: a port leads to a workload. Packets of one source address to one of ours are a session, which
+//! has a lease, a socket of its own to the upstream, and an end when nothing has passed for a while.
+//! Replies leave from the address that was asked.
 //!
 //! What comes before the upstream is there is queued, within bounds; of what finds no room the oldest is
 //! dropped, and counted. Each session wakes its workload in a task of its own: none delays another's
@@ -11,6 +12,7 @@ mod queue;
 mod route;
 mod serve;
 mod session;
+mod socket;
 
 use std::{
     net::IpAddr,

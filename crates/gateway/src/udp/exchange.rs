@@ -9,8 +9,8 @@ use tokio::{
 };
 
 use super::{
-    serve::LONGEST,
     session::{Session, Way},
+    socket::{LONGEST, PortSocket},
 };
 use crate::tunnel::has_left;
 
@@ -32,7 +32,7 @@ impl Session {
     /// Passes packets in both directions. What was queued is sent first, and kept until there is a
     /// reply, or no refusal for a while; after that packets go the way that is shown to
     /// [`take`](Session::take).
-    pub(super) async fn exchange(&self, way: Way, replies: &UdpSocket) -> Outcome {
+    pub(super) async fn exchange(&self, way: Way, replies: &PortSocket) -> Outcome {
         let workload = &self.route.spec().workload;
         // The time that it has waited is not idle time.
         self.passed(0);
@@ -108,7 +108,7 @@ impl Session {
 
     /// Passes on the replies that there are; whether there was any.
     #[expect(clippy::large_stack_arrays, reason = "not held over an await, and not written to")]
-    fn reply(&self, socket: &UdpSocket, replies: &UdpSocket) -> io::Result<bool> {
+    fn reply(&self, socket: &UdpSocket, replies: &PortSocket) -> io::Result<bool> {
         let mut buffer = [const { MaybeUninit::uninit() }; LONGEST];
         let mut any = false;
         loop {
@@ -121,7 +121,7 @@ impl Session {
             any = true;
             self.replied(packet.filled().len());
             // A client that is gone, or a queue that is full: a packet is lost, as packets are.
-            if replies.try_send_to(packet.filled(), self.peer).is_err() {
+            if replies.try_reply(packet.filled(), self.client).is_err() {
                 self.flow.dropped(1);
             }
         }

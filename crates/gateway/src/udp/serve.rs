@@ -3,20 +3,20 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     io,
-    mem::MaybeUninit,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{io::ReadBuf, net::UdpSocket, task::yield_now};
+use tokio::{net::UdpSocket, task::yield_now};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Full, Place, UdpPort, UdpRoute, session::Session};
+use super::{
+    Full, Place, UdpPort, UdpRoute,
+    session::Session,
+    socket::{Buffer, Client, PortSocket},
+};
 use crate::{Gateway, gateway::Inner, sources::source_of};
-
-/// The longest packet.
-pub(super) const LONGEST: usize = 65_535;
 
 /// How many packets are taken before others have their turn.
 const AT_A_TIME: usize = 64;
@@ -27,9 +27,9 @@ const IN_USE: Duration = Duration::from_secs(10);
 /// The sessions of one port.
 pub(super) struct Sessions {
     gateway: Arc<Inner>,
-    socket: Arc<UdpSocket>,
+    socket: PortSocket,
     port: UdpPort,
-    open: Mutex<HashMap<SocketAddr, Arc<Session>>>,
+    open: Mutex<HashMap<Client, Arc<Session>>>,
     tasks: TaskTracker,
     /// Ends all of them.
     end: CancellationToken,
@@ -48,7 +48,7 @@ impl Gateway {
         let _end_when_dropped = end.clone().drop_guard();
         let sessions = Arc::new(Sessions {
             gateway: Arc::clone(self.inner()),
-            socket: Arc::new(socket),
+            socket: PortSocket::new(socket),
             port: port.clone(),
             open: Mutex::default(),
             tasks: TaskTracker::new(),
@@ -68,53 +68,51 @@ impl Gateway {
 impl Sessions {
     /// Never returns by itself.
     async fn receive(self: &Arc<Self>) {
+        let mut buffer = Buffer::new();
         loop {
             if let Err(error) = self.socket.readable().await {
                 tell(&error);
             }
-            self.receive_some();
+            self.receive_some(&mut buffer);
             // Others have their turn, however fast packets come.
             yield_now().await;
         }
     }
 
     /// Takes what there is, within a bound.
-    #[expect(clippy::large_stack_arrays, reason = "not held over an await, and not written to")]
-    fn receive_some(self: &Arc<Self>) {
-        let mut buffer = [const { MaybeUninit::uninit() }; LONGEST];
+    fn receive_some(self: &Arc<Self>, buffer: &mut Buffer) {
         for _ in 0..AT_A_TIME {
-            let mut packet = ReadBuf::uninit(&mut buffer);
-            match self.socket.try_recv_buf_from(&mut packet) {
-                Ok((_, peer)) => self.pass(peer, packet.filled()),
+            match self.socket.try_receive(buffer) {
+                Ok((client, length)) => self.pass(client, buffer.packet(length)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => return tell(&error),
             }
         }
     }
 
-    fn pass(self: &Arc<Self>, peer: SocketAddr, packet: &[u8]) {
-        let known = self.open().get(&peer).cloned();
+    fn pass(self: &Arc<Self>, client: Client, packet: &[u8]) {
+        let known = self.open().get(&client).cloned();
         if known.is_some_and(|session| session.take(packet)) {
             return;
         }
         let route = self.port.route();
-        let client = peer.ip();
-        if !route.spec().networks.contain(client) {
-            tracing::debug!(route = route.spec().name, %client, "a packet may not enter");
+        let address = client.peer.ip();
+        if !route.spec().networks.contain(address) {
+            tracing::debug!(route = route.spec().name, client = %address, "a packet may not enter");
             return;
         }
-        if let Some(session) = self.begin(peer, route) {
+        if let Some(session) = self.begin(client, route) {
             session.take(packet);
         }
     }
 
     /// A session for a new client, if there is a place for it or one can be made.
-    fn begin(self: &Arc<Self>, peer: SocketAddr, route: UdpRoute) -> Option<Arc<Session>> {
-        let place = self.place(peer.ip())?;
+    fn begin(self: &Arc<Self>, client: Client, route: UdpRoute) -> Option<Arc<Session>> {
+        let place = self.place(client.peer.ip())?;
         let cut = self.end.child_token();
-        let session = Session::new(&self.gateway, route, peer, place, cut);
+        let session = Session::new(&self.gateway, route, client, place, cut);
         let session = Arc::new(session);
-        self.open().insert(peer, Arc::clone(&session));
+        self.open().insert(client, Arc::clone(&session));
         let (sessions, running) = (Arc::clone(self), Arc::clone(&session));
         self.tasks.spawn(async move {
             tokio::select! {
@@ -122,7 +120,7 @@ impl Sessions {
                 () = running.cut.cancelled() => running.end(),
             }
             // There may be another by now, of the same client.
-            if let Entry::Occupied(entry) = sessions.open().entry(peer)
+            if let Entry::Occupied(entry) = sessions.open().entry(client)
                 && Arc::ptr_eq(entry.get(), &running)
             {
                 entry.remove();
@@ -165,14 +163,14 @@ impl Sessions {
         let mut open = self.open();
         let least = open
             .values()
-            .filter(|session| of_source.is_none_or(|it| it == source_of(session.peer.ip())))
+            .filter(|session| of_source.is_none_or(|it| it == source_of(session.client.peer.ip())))
             .min_by_key(|session| session.worth());
         let Some(session) = least.cloned() else { return false };
         let (is_established, last) = session.worth();
         if is_established && last.elapsed() < IN_USE {
             return false;
         }
-        open.remove(&session.peer);
+        open.remove(&session.client);
         drop(open);
         // Its place is free at once; its task follows.
         session.end();
@@ -180,7 +178,7 @@ impl Sessions {
         true
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<SocketAddr, Arc<Session>>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<Client, Arc<Session>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

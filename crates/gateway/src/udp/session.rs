@@ -19,7 +19,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Place, UdpRoute, exchange::Outcome, queue::Queue};
+use super::{
+    Place, UdpRoute,
+    exchange::Outcome,
+    queue::Queue,
+    socket::{Client, PortSocket},
+};
 use crate::{InFlightStage, dial, flows::Flow, gateway::Inner, hold};
 
 /// The pauses between attempts to reach an upstream that has not replied yet.
@@ -28,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// One client's packets.
 pub(super) struct Session {
-    pub(super) peer: SocketAddr,
+    pub(super) client: Client,
     pub(super) route: UdpRoute,
     pub(super) flow: Arc<Flow>,
     kind: LeaseKind,
@@ -76,17 +81,17 @@ impl Session {
     pub(super) fn new(
         gateway: &Arc<Inner>,
         route: UdpRoute,
-        peer: SocketAddr,
+        client: Client,
         place: Place,
         cut: CancellationToken,
     ) -> Self {
         let spec = route.spec();
-        let client = peer.ip().to_canonical();
-        let flow = Flow::begin(gateway, &spec.name, &spec.workload, client, client);
-        let kind = spec.passive.kind_of_client(client);
+        let address = client.peer.ip().to_canonical();
+        let flow = Flow::begin(gateway, &spec.name, &spec.workload, address, address);
+        let kind = spec.passive.kind_of_client(address);
         let queue = Queue::new(Arc::clone(&gateway.udp.room));
         Self {
-            peer,
+            client,
             route,
             flow,
             kind,
@@ -133,11 +138,11 @@ impl Session {
     }
 
     /// Carries its packets until nothing has passed for long enough.
-    pub(super) async fn run(&self, gateway: &Inner, replies: &UdpSocket) {
+    pub(super) async fn run(&self, gateway: &Inner, replies: &PortSocket) {
         let ended = self.carry(gateway, replies).await;
         self.end();
         let (workload, route) = (self.route.spec().workload.name(), &self.route.spec().name);
-        let client = self.peer.ip().to_canonical();
+        let client = self.client.peer.ip().to_canonical();
         let dropped = self.flow.dropped_so_far();
         if dropped > 0 {
             tracing::info!(workload, route, %client, dropped, "packets found no room");
@@ -159,7 +164,7 @@ impl Session {
         self.flow.dropped(waiting);
     }
 
-    async fn carry(&self, gateway: &Inner, replies: &UdpSocket) -> Result<(), Ended> {
+    async fn carry(&self, gateway: &Inner, replies: &PortSocket) -> Result<(), Ended> {
         let spec = self.route.spec();
         let workload = &spec.workload;
         let mut deadline = Deadline::after(spec.hold);
@@ -211,7 +216,7 @@ impl Session {
             return Ok(lease);
         }
         if self.kind == LeaseKind::Active && hold::is_to_announce(gateway, &spec.workload) {
-            let client = self.peer.ip().to_canonical();
+            let client = self.client.peer.ip().to_canonical();
             let (workload, route) = (spec.workload.name(), &spec.name);
             tracing::info!(workload, route, %client, "woken by a packet");
         }

@@ -135,8 +135,12 @@ pub(crate) struct ServedUdp {
 
 impl ServedUdp {
     pub(crate) async fn new(gateway: Gateway, route: UdpRouteSpec) -> Self {
+        Self::at("127.0.0.1:0", gateway, route).await
+    }
+
+    pub(crate) async fn at(address: &str, gateway: Gateway, route: UdpRouteSpec) -> Self {
         let port = UdpPort::new(UdpRoute::new(route));
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let socket = UdpSocket::bind(address).await.unwrap();
         let address = socket.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let end = shutdown.clone().drop_guard();

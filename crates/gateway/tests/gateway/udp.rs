@@ -1,6 +1,9 @@
 //! UDP sessions.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
 use drowse_gateway::{Gateway, GatewayOptions, InFlightStage};
 use drowse_provider::{Action, Transport, testing::Step};
@@ -219,4 +222,52 @@ async fn a_client_has_so_many_sessions_and_no_more() {
         receives(&client, "hello").await;
         sleeper.has_leases(1).await;
     }
+}
+
+/// Asks a port that is bound to all addresses at each of these, from `client`.
+async fn is_replied_from_where_it_asks(bound: &str, client: &str, asked: &[IpAddr]) {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await;
+    let served = ServedUdp::at(bound, gateway(), sleeper.udp()).await;
+    let client = UdpSocket::bind(client).await.unwrap();
+    // What waited, and what goes the short way.
+    for round in ["first", "second"] {
+        for ip in asked {
+            let asked = SocketAddr::new(*ip, served.address.port());
+            client.send_to(round.as_bytes(), asked).await.unwrap();
+            let mut reply = [0; 16];
+            let (length, from) = soon(client.recv_from(&mut reply)).await.unwrap();
+            assert_eq!((&reply[..length], from), (round.as_bytes(), asked));
+        }
+    }
+    assert_eq!(served.gateway.in_flight("app").len(), asked.len(), "a session for each");
+}
+
+fn loopback(last: u8) -> IpAddr {
+    [127, 0, 0, last].into()
+}
+
+#[tokio::test]
+async fn replies_leave_from_the_address_that_was_asked() {
+    let asked = [loopback(2), loopback(1), loopback(3)];
+    is_replied_from_where_it_asks("0.0.0.0:0", "127.0.0.1:0", &asked).await;
+}
+
+#[tokio::test]
+async fn also_for_clients_of_ipv4_on_a_socket_of_ipv6() {
+    let asked = [loopback(2), loopback(1)];
+    is_replied_from_where_it_asks("[::]:0", "127.0.0.1:0", &asked).await;
+}
+
+#[tokio::test]
+async fn also_over_ipv6() {
+    let mut all = nix::ifaddrs::getifaddrs().unwrap();
+    // The loopback has but one. Where this machine has none beside, that one is asked.
+    let another = all.find_map(|interface| {
+        let address = interface.address?.as_sockaddr_in6()?.ip();
+        let is_usable = !address.is_loopback() && !address.is_unicast_link_local();
+        is_usable.then_some(IpAddr::V6(address))
+    });
+    let asked: Vec<_> = another.into_iter().chain([Ipv6Addr::LOCALHOST.into()]).collect();
+    is_replied_from_where_it_asks("[::]:0", "[::1]:0", &asked).await;
 }

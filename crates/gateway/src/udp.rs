@@ -29,6 +29,10 @@ use crate::{
     sources::{OfSource, Sources},
 };
 
+/// How many packets pass in one direction before others have their turn: who sends faster than they
+/// are passed on would keep a thread for itself, and nobody could end it.
+const AT_A_TIME: usize = 64;
+
 /// What all UDP ports share.
 pub(crate) struct UdpBounds {
     /// A place for each session.

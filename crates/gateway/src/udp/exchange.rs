@@ -5,10 +5,12 @@ use std::{io, mem::MaybeUninit, pin::pin, time::Duration};
 use tokio::{
     io::ReadBuf,
     net::UdpSocket,
+    task::yield_now,
     time::{Instant, sleep_until},
 };
 
 use super::{
+    AT_A_TIME,
     session::{Session, Way},
     socket::{LONGEST, PortSocket},
 };
@@ -35,11 +37,14 @@ impl Session {
     pub(super) async fn exchange(&self, way: Way, replies: &PortSocket) -> Outcome {
         let workload = &self.route.spec().workload;
         // The time that it has waited is not idle time.
-        self.passed(0);
+        self.said(0);
         let socket = way.socket.clone();
         let run = way.run.clone();
         let mut news = workload.watch();
-        let mut left = pin!(news.wait_for(|now| has_left(now.phase)));
+        let mut left = pin!(async {
+            // An error says that it is no longer managed.
+            _ = news.wait_for(|now| has_left(now.phase)).await;
+        });
         let mut idle = pin!(sleep_until(self.ends_at()));
         let settled_at = Instant::now() + SETTLING;
         let mut settled = pin!(sleep_until(settled_at));
@@ -47,15 +52,18 @@ impl Session {
         let mut next = 0;
         let mut way = Some(way);
         loop {
+            let mut is_behind = false;
             if way.is_some() {
-                if let Err(error) = self.send_queued(&socket, &mut next).await {
-                    return Outcome::Failed { error, has_replied };
+                match self.send_queued(&socket, &mut next).await {
+                    Ok(is_through) => is_behind = !is_through,
+                    Err(error) => return Outcome::Failed { error, has_replied },
                 }
                 if has_replied || settled_at <= Instant::now() {
                     self.open(&mut way, next);
                 }
             }
             tokio::select! {
+                () = yield_now(), if is_behind => {}
                 () = self.news.notified() => {
                     // The way that was shown is taken down by whoever found it blocked.
                     if way.is_none() && self.state().way.is_none() {
@@ -71,10 +79,10 @@ impl Session {
                         Ok(any) => has_replied |= any,
                         Err(error) => return Outcome::Failed { error, has_replied },
                     }
+                    yield_now().await;
                 }
                 () = settled.as_mut(), if way.is_some() && settled_at > Instant::now() => {}
-                // An error says that it is no longer managed.
-                _ = left.as_mut() => return Outcome::Left,
+                () = left.as_mut() => return Outcome::Left,
                 // The timer is not set anew for each packet: it is late, and then looks how late.
                 () = idle.as_mut() => {
                     let ends_at = self.ends_at();
@@ -87,14 +95,15 @@ impl Session {
         }
     }
 
-    /// Sends what is queued from this number on.
-    async fn send_queued(&self, socket: &UdpSocket, next: &mut u64) -> io::Result<()> {
+    /// Sends what is queued from this number on, within a bound; whether that was all.
+    async fn send_queued(&self, socket: &UdpSocket, next: &mut u64) -> io::Result<bool> {
         socket.writable().await?;
-        loop {
-            let Some((number, packet)) = self.state().queue.get(*next) else { return Ok(()) };
+        for _ in 0..AT_A_TIME {
+            let Some((number, packet)) = self.state().queue.get(*next) else { return Ok(true) };
             socket.send(&packet).await?;
             *next = number + 1;
         }
+        Ok(false)
     }
 
     /// Shows the way to whoever receives, unless something was queued meanwhile.
@@ -106,12 +115,12 @@ impl Session {
         }
     }
 
-    /// Passes on the replies that there are; whether there was any.
+    /// Passes on the replies that there are, within a bound; whether there was any.
     #[expect(clippy::large_stack_arrays, reason = "not held over an await, and not written to")]
     fn reply(&self, socket: &UdpSocket, replies: &PortSocket) -> io::Result<bool> {
         let mut buffer = [const { MaybeUninit::uninit() }; LONGEST];
         let mut any = false;
-        loop {
+        for _ in 0..AT_A_TIME {
             let mut packet = ReadBuf::uninit(&mut buffer);
             match socket.try_recv_buf(&mut packet) {
                 Ok(_) => {}
@@ -125,5 +134,6 @@ impl Session {
                 self.flow.dropped(1);
             }
         }
+        Ok(any)
     }
 }

@@ -22,7 +22,8 @@ pub struct UdpRouteSpec {
     pub hold: Duration,
     /// Which clients neither wake nor keep awake: by their networks; the rest is about HTTP.
     pub passive: PassiveRule,
-    /// How long after the last packet in either direction a session ends; 60 s unless said.
+    /// How long after the last packet in either direction a session ends, and after twice that time
+    /// without one of the client's; 60 s unless said.
     pub idle: Duration,
     /// From where a client may come, asked before anything is woken; anywhere unless said. Packets of
     /// others are dropped.

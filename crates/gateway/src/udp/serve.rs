@@ -12,14 +12,11 @@ use tokio::{net::UdpSocket, task::yield_now};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Full, Place, UdpPort, UdpRoute,
+    AT_A_TIME, Full, Place, UdpPort, UdpRoute,
     session::Session,
     socket::{Buffer, Client, PortSocket},
 };
 use crate::{Gateway, gateway::Inner, sources::source_of};
-
-/// How many packets are taken before others have their turn.
-const AT_A_TIME: usize = 64;
 
 /// A client that has said something after a reply, not longer ago than this, stays.
 const IN_USE: Duration = Duration::from_secs(10);
@@ -74,7 +71,6 @@ impl Sessions {
                 tell(&error);
             }
             self.receive_some(&mut buffer);
-            // Others have their turn, however fast packets come.
             yield_now().await;
         }
     }

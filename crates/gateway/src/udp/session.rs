@@ -40,6 +40,8 @@ pub(super) struct Session {
     began: Instant,
     /// When a packet passed last, in milliseconds since it began.
     last: AtomicU64,
+    /// When one of the client's did.
+    last_said: AtomicU64,
     /// Whether there was a reply, and whether its client said something after one.
     has_replied: AtomicBool,
     is_established: AtomicBool,
@@ -97,6 +99,7 @@ impl Session {
             kind,
             began: Instant::now(),
             last: AtomicU64::new(0),
+            last_said: AtomicU64::new(0),
             has_replied: AtomicBool::new(false),
             is_established: AtomicBool::new(false),
             state: Mutex::new(State { queue, way: None, has_ended: false, place: Some(place) }),
@@ -112,7 +115,7 @@ impl Session {
         if state.has_ended {
             return false;
         }
-        self.passed(packet.len());
+        self.said(packet.len());
         if self.has_replied.load(Ordering::Relaxed) {
             self.is_established.store(true, Ordering::Relaxed);
         }
@@ -245,17 +248,23 @@ impl Session {
         Ok(connecting.await)
     }
 
-    /// Counts what has passed.
-    pub(super) fn passed(&self, bytes: usize) {
-        self.flow.place().passed(bytes);
-        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last.store(now, Ordering::Relaxed);
+    /// Counts a packet of the client.
+    pub(super) fn said(&self, bytes: usize) {
+        self.last_said.store(self.passed(bytes), Ordering::Relaxed);
     }
 
     /// Counts a reply.
     pub(super) fn replied(&self, bytes: usize) {
         self.passed(bytes);
         self.has_replied.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts what has passed; when it did.
+    fn passed(&self, bytes: usize) -> u64 {
+        self.flow.place().passed(bytes);
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(now, Ordering::Relaxed);
+        now
     }
 
     /// How much it deserves to stay when there is no place for another: less than one that has said
@@ -265,10 +274,14 @@ impl Session {
         (self.is_established.load(Ordering::Relaxed), self.began + last)
     }
 
-    /// When it ends unless something passes.
+    /// When it ends unless something passes. Replies alone prolong it once: nothing tells whether the
+    /// client of an application that goes on sending is still there.
     pub(super) fn ends_at(&self) -> Instant {
-        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        self.began + last + self.route.spec().idle
+        let idle = self.route.spec().idle;
+        let at = |last: &AtomicU64| {
+            self.began + Duration::from_millis(last.load(Ordering::Relaxed)) + idle
+        };
+        at(&self.last).min(at(&self.last_said) + idle)
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

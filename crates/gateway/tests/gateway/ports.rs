@@ -129,7 +129,9 @@ impl ServedTcp {
 /// A UDP port that is served.
 pub(crate) struct ServedUdp {
     pub(crate) gateway: Gateway,
+    pub(crate) port: UdpPort,
     pub(crate) address: SocketAddr,
+    pub(crate) serving: JoinHandle<()>,
     _end: tokio_util::sync::DropGuard,
 }
 
@@ -144,9 +146,9 @@ impl ServedUdp {
         let address = socket.local_addr().unwrap();
         let shutdown = CancellationToken::new();
         let end = shutdown.clone().drop_guard();
-        let serves = gateway.clone();
-        tokio::spawn(async move { serves.serve_udp(socket, port, shutdown).await });
-        Self { gateway, address, _end: end }
+        let (serves, served) = (gateway.clone(), port.clone());
+        let serving = tokio::spawn(async move { serves.serve_udp(socket, served, shutdown).await });
+        Self { gateway, port, address, serving, _end: end }
     }
 
     /// A client of it, at an address of its own.

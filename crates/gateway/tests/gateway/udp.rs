@@ -2,6 +2,11 @@
 
 use std::{
     net::{IpAddr, Ipv6Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
     time::Duration,
 };
 
@@ -95,6 +100,24 @@ async fn a_session_ends_when_nothing_has_passed_for_a_while() {
         sleeper.has_leases(0).await;
         eventually("no session", || served.gateway.in_flight("app").is_empty()).await;
     }
+}
+
+#[tokio::test]
+async fn replies_to_a_client_that_is_silent_keep_no_session_for_ever() {
+    let application = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = application.local_addr().unwrap();
+    let sleeper = Sleeper::new("app", Transport::Udp, at).await;
+    let mut route = sleeper.udp();
+    route.idle = Duration::from_millis(50);
+    let served = ServedUdp::new(gateway(), route).await;
+    let client = served.client().await;
+    client.send(b"hello").await.unwrap();
+    let (_, session) = soon(application.recv_from(&mut [0; 8])).await.unwrap();
+    let sockets = [application.into_std().unwrap()];
+    let _flood = Flood::of(sockets, session);
+    receives(&client, "more").await;
+    sleeper.has_leases(0).await;
+    eventually("no session", || served.gateway.in_flight("app").is_empty()).await;
 }
 
 #[tokio::test]
@@ -270,4 +293,69 @@ async fn also_over_ipv6() {
     });
     let asked: Vec<_> = another.into_iter().chain([Ipv6Addr::LOCALHOST.into()]).collect();
     is_replied_from_where_it_asks("[::]:0", "[::1]:0", &asked).await;
+}
+
+/// Sends packets as fast as can be, from threads of its own, until it is dropped.
+struct Flood {
+    is_over: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Flood {
+    fn of(sockets: impl IntoIterator<Item = std::net::UdpSocket>, to: SocketAddr) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let flood = |socket: std::net::UdpSocket| {
+            let is_over = Arc::clone(&is_over);
+            thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    // Nobody may be there any more.
+                    _ = socket.send_to(b"more", to);
+                }
+            })
+        };
+        let threads = sockets.into_iter().map(flood).collect();
+        Self { is_over, threads }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn blocking() -> std::net::UdpSocket {
+    std::net::UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+#[tokio::test]
+async fn a_flood_of_packets_keeps_no_port_from_being_closed() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await;
+    let served = ServedUdp::new(gateway(), sleeper.udp()).await;
+    let _flood = Flood::of([blocking(), blocking()], served.address);
+    sleeper.has_leases(2).await;
+    served.port.close();
+    soon(served.serving).await.unwrap();
+    assert!(served.gateway.in_flight("app").is_empty());
+}
+
+#[tokio::test]
+async fn a_flood_of_replies_keeps_no_session_from_being_closed() {
+    let application = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let at = application.local_addr().unwrap();
+    let sleeper = Sleeper::new("app", Transport::Udp, at).await;
+    let served = ServedUdp::new(gateway(), sleeper.udp()).await;
+    let client = served.client().await;
+    client.send(b"hello").await.unwrap();
+    let (_, session) = soon(application.recv_from(&mut [0; 8])).await.unwrap();
+    let sockets = [application.into_std().unwrap()];
+    let _flood = Flood::of(sockets, session);
+    receives(&client, "more").await;
+    served.port.close();
+    soon(served.serving).await.unwrap();
+    sleeper.has_leases(0).await;
 }

@@ -115,9 +115,10 @@ impl Configured {
         }
     }
 
-    /// Its part of the inventory before it is read.
+    /// Its part of the inventory before it is read. Where it is entered is nobody's route already.
     pub(crate) fn unread(&self) -> EngineView {
         EngineView {
+            entrances: self.entrances.clone(),
             dialect: self.dialect.clone(),
             ..EngineView::unread(self.engine.capabilities(), self.engine.reach())
         }

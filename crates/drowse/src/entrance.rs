@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use drowse_gateway::Target;
 use drowse_provider::{Details, Transport, compose};
 use tokio::{net::lookup_host, time::timeout};
 
@@ -57,6 +58,29 @@ impl Entrance {
     pub(crate) fn is_at(&self, listen: SocketAddr) -> bool {
         let is_here = |address: &IpAddr| address.is_loopback() || *address == listen.ip();
         self.port == listen.port() && self.addresses.iter().any(is_here)
+    }
+
+    /// Whether a route to this upstream may lead there. `is_anywhere`: it goes where it was told to, not
+    /// to its own container. Then a host has more names and addresses than are known, and the port of
+    /// an engine's own interface is enough.
+    pub(crate) fn may_be_led_to(&self, target: &Target, is_anywhere: bool) -> bool {
+        let (port, is_there) = match target {
+            Target::Socket(at) => (at.port(), self.has_address(at.ip())),
+            Target::Name(name, port) => {
+                let name = name.trim_end_matches('.');
+                (*port, name.eq_ignore_ascii_case(self.host.trim_end_matches('.')))
+            }
+        };
+        self.port == port && (is_there || is_anywhere && self.is_the_engines_own())
+    }
+
+    fn has_address(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let is_this_machine = |it: IpAddr| it.is_loopback() || it.is_unspecified();
+        let is_it = |own: &IpAddr| {
+            own.to_canonical() == address || is_this_machine(*own) && is_this_machine(address)
+        };
+        self.addresses.iter().any(is_it)
     }
 
     /// Whether the engine itself is behind the port, and not a machine that is logged in to.

@@ -16,6 +16,7 @@ mod refusals;
 mod selves;
 mod services;
 mod spoken;
+mod way_in;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +25,8 @@ use std::{
 };
 
 use drowse_gateway::{
-    Access, HostPattern, PassiveRule, PathPrefix, UpstreamPolicy, UpstreamScheme, upstream,
+    Access, HostPattern, NoUpstream, PassiveRule, PathPrefix, Upstream, UpstreamPolicy,
+    UpstreamScheme, upstream,
 };
 use drowse_provider::{ContainerStatus, Details, Observation, Reference, Transport};
 use drowse_watcher::Policy;
@@ -49,6 +51,7 @@ pub(crate) use services::is_named;
 use services::{Bound, Services, lasting_reference, namesakes};
 pub(crate) use spoken::Spoken;
 use spoken::spoken;
+use way_in::Said;
 
 use crate::{
     config::{Config, Given, Origin, Problem, ProcessConfig, Ready, RouteSettings, Settings},
@@ -188,6 +191,19 @@ impl Planned {
     }
 }
 
+impl Planned {
+    /// What its HTTP and TCP routes say about their upstreams.
+    fn policies_of_tcp(&self) -> Vec<UpstreamPolicy> {
+        let by_http = self
+            .routes
+            .iter()
+            .map(|route| upstream_policy(route.port, route.address.clone(), self.network.clone()));
+        let by_port = self.port_routes.iter();
+        let by_tcp = by_port.filter(|route| route.transport() == Transport::Tcp);
+        by_http.chain(by_tcp.map(|it| it.upstream_policy(self.network.as_deref()))).collect()
+    }
+}
+
 impl PlannedRoute {
     /// What a user asks for: `app.example.com/path`, for each host.
     pub(crate) fn urls(&self) -> Vec<String> {
@@ -275,7 +291,7 @@ impl Planner<'_> {
 
     /// Turns a draft into a plan and notes what is wrong with it.
     fn planned(&self, draft: Draft, view: &EngineView, mistakes: &mut Vec<String>) -> Planned {
-        let EngineView { capabilities, reach, here, .. } = view;
+        let EngineView { capabilities, here, .. } = view;
         let Draft { name, engine, container, details, settings, route_settings, port, from } =
             draft;
         let inherited = settings.access.clone().or(&self.config.defaults.access);
@@ -316,6 +332,7 @@ impl Planner<'_> {
             route_settings.into_iter().partition(ports::is_port_route);
         let common = ports::Common {
             config: self.config,
+            inventory: self.inventory,
             view,
             details: details.as_deref(),
             from,
@@ -331,9 +348,20 @@ impl Planner<'_> {
             if let Some(route) = ports::route(route, &common, &self.taken_ports, mistakes) {
                 mistakes.extend(own_ports.refuse_own(&name, &route));
                 own_ports.take(&name, &route);
+                let policy = route.upstream_policy(network.as_deref());
+                if let Some(Ok(upstream)) = details
+                    .as_deref()
+                    .filter(|_| route.transport() == Transport::Tcp)
+                    .map(|details| upstream_at_rest(details, view, &policy))
+                {
+                    own_ports.is_reached(&name, &upstream, view);
+                }
                 port_routes.push(route);
             }
         }
+        let by_tcp = [&self.taken_ports, &own_ports];
+        let by_tcp = by_tcp.iter().flat_map(|ports| ports.listened_on(Transport::Tcp));
+        let listened_on: Vec<_> = self.config.addresses().into_iter().chain(by_tcp).collect();
         let only_port =
             details.as_deref().map(|details| only_exposed_port(details, Transport::Tcp));
         let mut routes = Vec::new();
@@ -341,6 +369,7 @@ impl Planner<'_> {
         for route in route_settings {
             mistakes.extend(ports::not_of_http(&route));
             let access = access::access(&route.access, &inherited);
+            let said = Said::of(&route);
             let mut planned = self.route(route, &name, from, only_port.as_ref(), mistakes);
             planned.passive = passive.clone();
             planned.quiet_after = quiet_after;
@@ -352,15 +381,10 @@ impl Planner<'_> {
             }
             if let (Some(port), Some(details)) = (planned.port, &details) {
                 let policy = upstream_policy(Some(port), planned.address.clone(), network.clone());
-                match upstream::choose(
-                    &at_rest(details),
-                    reach,
-                    capabilities,
-                    &here.vantage,
-                    &policy,
-                ) {
+                match upstream_at_rest(details, view, &policy) {
                     Ok(upstream) => {
-                        let why = leads_to_us(&upstream, view, &self.config.addresses());
+                        let why = leads_to_us(&upstream, view, &listened_on);
+                        let why = why.or_else(|| said.refuse(&upstream, self.inventory));
                         mistakes.extend(why.map(|why| format!("route `{}`: {why}", planned.name)));
                     }
                     Err(why) => mistakes.push(format!("route `{}`: {why}", planned.name)),
@@ -471,6 +495,14 @@ impl Planner<'_> {
         for route in &planned.port_routes {
             self.taken_ports.take(&planned.name, route);
         }
+        if let (Some(details), Some(view)) = (&planned.details, self.inventory.get(&planned.engine))
+        {
+            for policy in planned.policies_of_tcp() {
+                if let Ok(upstream) = upstream_at_rest(details, view, &policy) {
+                    self.taken_ports.is_reached(&planned.name, &upstream, view);
+                }
+            }
+        }
         self.plan.workloads.push(planned);
     }
 }
@@ -503,6 +535,16 @@ pub(crate) fn upstream_policy(
     policy.address = address;
     policy.network = network;
     policy
+}
+
+/// Where a route leads while its container sleeps.
+fn upstream_at_rest(
+    details: &Details,
+    view: &EngineView,
+    policy: &UpstreamPolicy,
+) -> Result<Upstream, NoUpstream> {
+    let EngineView { reach, capabilities, here, .. } = view;
+    upstream::choose(&at_rest(details), reach, capabilities, &here.vantage, policy)
 }
 
 /// The container as it is while it sleeps. What is wrong with its definition shows then as well;

@@ -3,16 +3,17 @@
 use std::{net::SocketAddr, time::Duration};
 
 use drowse_gateway::{
-    AllowedNetworks, HostPattern, PassiveRule, ProxyProtocol, UpstreamPolicy, upstream,
+    AllowedNetworks, HostPattern, PassiveRule, ProxyProtocol, Upstream, UpstreamPolicy,
 };
 use drowse_provider::{Details, Transport};
 
 use super::{
-    DefinedIn, EngineView,
+    DefinedIn, EngineView, Inventory,
     access::{access, only_of_http},
-    at_rest, labels, only_exposed_port,
-    selves::{leads_to_us, overlap, refuse_our_port},
-    upstream_policy,
+    labels, only_exposed_port,
+    selves::{comes_to, leads_to_us, overlap, place_here, refuse_our_port},
+    upstream_at_rest, upstream_policy,
+    way_in::Said,
 };
 use crate::config::{
     AccessSettings, Config, Given, ListenAt, Origin, RouteSettings, WorkloadConfig,
@@ -105,6 +106,7 @@ pub(super) fn is_port_route(route: &RouteSettings) -> bool {
 /// What routes of one workload have in common.
 pub(super) struct Common<'a> {
     pub(super) config: &'a Config,
+    pub(super) inventory: &'a Inventory,
     pub(super) view: &'a EngineView,
     pub(super) details: Option<&'a Details>,
     pub(super) from: DefinedIn,
@@ -124,10 +126,11 @@ pub(super) fn route(
     mistakes: &mut Vec<String>,
 ) -> Option<PlannedPortRoute> {
     let name = route.name.clone();
+    let said = Said::of(&route);
     let mut wrong = Vec::new();
     let planned = read(route, common, &mut wrong);
     if let Some(planned) = &planned {
-        wrong.extend(refused(planned, common));
+        wrong.extend(refused(planned, said, common, taken));
         wrong.extend(taken.refuse(planned, common.workload));
     }
     mistakes.extend(wrong.into_iter().map(|why| format!("route `{name}`: {why}")));
@@ -258,7 +261,12 @@ fn permitted(at: &Given<ListenAt>, config: &Config) -> Result<(), String> {
 }
 
 /// Why it cannot be, whatever else there is.
-fn refused(planned: &PlannedPortRoute, common: &Common<'_>) -> Vec<String> {
+fn refused(
+    planned: &PlannedPortRoute,
+    said: Said,
+    common: &Common<'_>,
+    taken: &Taken,
+) -> Vec<String> {
     let Common { config, view, details, network, .. } = common;
     let mut wrong = Vec::new();
     if planned.transport() == Transport::Tcp {
@@ -279,21 +287,14 @@ fn refused(planned: &PlannedPortRoute, common: &Common<'_>) -> Vec<String> {
     refuse_our_port(details, view, planned.transport(), &planned.listen, &mut wrong);
     if planned.port.is_some() {
         let policy = planned.upstream_policy(*network);
-        let at_rest = at_rest(details);
-        match upstream::choose(
-            &at_rest,
-            &view.reach,
-            &view.capabilities,
-            &view.here.vantage,
-            &policy,
-        ) {
+        match upstream_at_rest(details, view, &policy) {
             Ok(upstream) => {
-                let listen: Vec<_> = match planned.transport() {
-                    Transport::Tcp => {
-                        config.addresses().into_iter().chain(planned.listen.clone()).collect()
-                    }
-                    _ => planned.listen.clone(),
-                };
+                let ours = taken.listened_on(planned.transport());
+                let mut listen: Vec<_> = planned.listen.iter().copied().chain(ours).collect();
+                if planned.transport() == Transport::Tcp {
+                    listen.extend(config.addresses());
+                    wrong.extend(said.refuse(&upstream, common.inventory));
+                }
                 wrong.extend(leads_to_us(&upstream, view, &listen));
             }
             Err(why) => wrong.push(why.to_string()),
@@ -321,7 +322,11 @@ fn publisher(planned: &PlannedPortRoute, common: &Common<'_>) -> Option<String> 
 
 /// The ports that are taken, and by whom.
 #[derive(Default)]
-pub(super) struct Taken(Vec<Claim>);
+pub(super) struct Taken {
+    claims: Vec<Claim>,
+    /// Where workloads are reached, perhaps on this machine: nobody comes there if drowse listens.
+    reached: Vec<(String, SocketAddr)>,
+}
 
 /// A route's claim to its ports.
 struct Claim {
@@ -334,7 +339,7 @@ struct Claim {
 
 impl Taken {
     pub(super) fn take(&mut self, workload: &str, route: &PlannedPortRoute) {
-        self.0.push(Claim {
+        self.claims.push(Claim {
             workload: workload.to_owned(),
             transport: route.transport(),
             listen: route.listen.clone(),
@@ -348,7 +353,7 @@ impl Taken {
         for route in workload.routes.iter().flatten() {
             let transport = if route.udp.is_some() { Transport::Udp } else { Transport::Tcp };
             let Some(at) = route.tcp.as_ref().or(route.udp.as_ref()) else { continue };
-            self.0.push(Claim {
+            self.claims.push(Claim {
                 workload: workload.name.clone(),
                 transport,
                 listen: at.value.addresses(listen),
@@ -368,8 +373,28 @@ impl Taken {
     fn refuse(&self, route: &PlannedPortRoute, workload: &str) -> Option<String> {
         let mut claim = Self::default();
         claim.take(workload, route);
-        let claim = claim.0.pop()?;
-        self.0.iter().find_map(|known| known.refuse(&claim))
+        let claim = claim.claims.pop()?;
+        let mut claims = self.claims.iter();
+        claims.find_map(|known| known.refuse(&claim)).or_else(|| self.refuse_to_cover(&claim))
+    }
+
+    /// Notes where a workload is reached over TCP.
+    pub(super) fn is_reached(&mut self, workload: &str, upstream: &Upstream, view: &EngineView) {
+        let at = place_here(upstream, view).map(|at| (workload.to_owned(), at));
+        self.reached.extend(at);
+    }
+
+    /// Where drowse listens by that transport, for routes.
+    pub(super) fn listened_on(&self, transport: Transport) -> impl Iterator<Item = SocketAddr> {
+        let alike = self.claims.iter().filter(move |claim| claim.transport == transport);
+        alike.flat_map(|claim| claim.listen.iter().copied())
+    }
+
+    fn refuse_to_cover(&self, claim: &Claim) -> Option<String> {
+        let is_covered = |at: SocketAddr| claim.listen.iter().any(|ours| comes_to(at, *ours));
+        let mut reached = self.reached.iter().filter(|_| claim.transport == Transport::Tcp);
+        let (owner, at) = reached.find(|(_, at)| is_covered(*at))?;
+        Some(format!("workload `{owner}` is reached at {at}: choose another port"))
     }
 }
 

@@ -119,21 +119,30 @@ pub(super) fn leads_to_us(
     view: &EngineView,
     listen: &[SocketAddr],
 ) -> Option<String> {
-    let target = match upstream.target.as_ref().filter(|_| view.here.vantage == Vantage::Host)? {
-        Target::Socket(address) => *address,
-        Target::Name(name, port) if name.eq_ignore_ascii_case("localhost") => {
-            SocketAddr::from(([127, 0, 0, 1], *port))
-        }
-        Target::Name(..) => return None,
-    };
-    let is_ours = |ours: &&SocketAddr| {
-        ours.ip() == target.ip() || (ours.ip().is_unspecified() && target.ip().is_loopback())
-    };
-    let ours = listen.iter().filter(|ours| ours.port() == target.port()).find(is_ours)?;
+    let target = place_here(upstream, view)?;
+    let ours = listen.iter().find(|ours| comes_to(target, **ours))?;
     Some(format!(
         "it would lead to {target}, where drowse itself listens ({ours}): let the application listen on \
          another port, or drowse (`listen`)"
     ))
+}
+
+/// Where an upstream is, if that may be an address of the machine that drowse runs on.
+pub(super) fn place_here(upstream: &Upstream, view: &EngineView) -> Option<SocketAddr> {
+    match upstream.target.as_ref().filter(|_| view.here.vantage == Vantage::Host)? {
+        Target::Socket(address) => Some(*address),
+        Target::Name(name, port) if name.eq_ignore_ascii_case("localhost") => {
+            Some(SocketAddr::from(([127, 0, 0, 1], *port)))
+        }
+        Target::Name(..) => None,
+    }
+}
+
+/// Whether who connects to `target` comes to what drowse listens on as `ours`.
+pub(super) fn comes_to(target: SocketAddr, ours: SocketAddr) -> bool {
+    let is_there =
+        ours.ip() == target.ip() || (ours.ip().is_unspecified() && target.ip().is_loopback());
+    is_there && ours.port() == target.port()
 }
 
 /// Whether both cannot be had at once. What listens on all of IPv6 has all of IPv4 as well.

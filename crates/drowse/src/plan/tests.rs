@@ -542,4 +542,37 @@ fn row_43_a_route_that_would_lead_to_drowse_itself_is_refused() {
     ");
 }
 
+#[test]
+fn row_43_nor_may_it_lead_to_a_port_that_drowse_has_for_another_route() {
+    let db = enabled("db", 4, &[("drowse.tcp", "5432"), ("drowse.port", "5432")]);
+    let leads = |name, age, labels: &[(&str, &str)]| {
+        let at = [("drowse.address", "127.0.0.1"), ("drowse.port", "5432")];
+        enabled(name, age, &labels.iter().chain(&at).copied().collect::<Vec<_>>())
+    };
+    let by_http = leads("http", 3, &[("drowse.host", "a.example")]);
+    let by_tcp = leads("tcp", 2, &[("drowse.tcp", "5433")]);
+    let labels = [
+        ("drowse.host", "b.example"),
+        ("drowse.address", "127.0.0.1"),
+        ("drowse.port", "5434"),
+        ("drowse.routes.db.tcp", "5434"),
+        ("drowse.routes.db.port", "80"),
+    ];
+    let of_its_own = enabled("own", 1, &labels);
+    let config = config("listen: 127.0.0.1:8080");
+    let plan = make(&config, &docker([db.clone(), by_http.clone(), by_tcp, of_its_own]));
+    assert_eq!(names(&plan), ["db"]);
+    insta::assert_snapshot!(lines(&plan), @r"
+    error: container `http` on engine `docker`: route `default`: it would lead to 127.0.0.1:5432, where drowse itself listens (127.0.0.1:5432): let the application listen on another port, or drowse (`listen`)
+    error: container `tcp` on engine `docker`: route `default`: it would lead to 127.0.0.1:5432, where drowse itself listens (127.0.0.1:5432): let the application listen on another port, or drowse (`listen`)
+    error: container `own` on engine `docker`: route `default`: it would lead to 127.0.0.1:5434, where drowse itself listens (127.0.0.1:5434): let the application listen on another port, or drowse (`listen`)
+    ");
+    // Whoever is older is in the right.
+    let mut younger = db;
+    younger.created = None;
+    let plan = make(&config, &docker([by_http, younger]));
+    assert_eq!(names(&plan), ["http"]);
+    insta::assert_snapshot!(lines(&plan), @"error: container `db` on engine `docker`: route `default`: workload `http` is reached at 127.0.0.1:5432: choose another port");
+}
+
 mod proxmox;

@@ -22,6 +22,7 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("nghttp", "nghttp2-client"),
     ("h2load", "nghttp2-client"),
     ("python3", "python3"),
+    ("slowhttptest", "slowhttptest"),
     // Ways to it: a shell on its host, and a filtering socket proxy.
     ("ssh", "openssh-client"),
     ("sshd", "openssh-server"),

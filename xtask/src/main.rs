@@ -10,6 +10,7 @@ mod dependencies;
 mod dockerd;
 mod engine;
 mod fakepve;
+mod fuzz;
 mod pictures;
 mod podman;
 mod sandbox;
@@ -62,6 +63,12 @@ enum Command {
     /// is a test of `cargo xtask test`. The same seed makes the same choices; the engine's own timing
     /// cannot be repeated.
     Chaos(chaos::Options),
+    /// Let libFuzzer look for inputs for which a property of a parser does not hold.
+    ///
+    /// The targets are tests beside the parsers, which try what is kept in `crates/fuzz/corpus` in every
+    /// `cargo test`. Here they are built with counters, and run for a while; what gets further than all
+    /// that is kept is added to it. The exit code is 1 if something did not hold: the input is kept.
+    Fuzz(fuzz::Options),
     /// Let whole worlds happen in virtual time, and see that the invariants hold at each step.
     ///
     /// Engines fail in every way that is known, containers crash, people act past drowse, drowse is
@@ -125,6 +132,7 @@ fn main() -> ExitCode {
         Command::Chaos(options) => chaos::run(&options),
         Command::Bench(bench) => bench::run(&bench),
         Command::Pictures => pictures::run(),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Simulate(options) => simulate::run(&options),
         Command::BenchInside(inside) => bench::inside::run(&inside),
         Command::BenchGateway(inside) => bench::gateway::inside(&inside),

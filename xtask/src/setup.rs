@@ -65,6 +65,17 @@ pub(crate) fn install_for_pictures(shrink: &'static str) -> anyhow::Result<()> {
     install(&missing)
 }
 
+/// Installs what fuzz targets are built with.
+///
+/// # Errors
+/// This is no Debian, or they cannot be installed.
+pub(crate) fn install_for_fuzzing(packages: &[&str]) -> anyhow::Result<()> {
+    if !is_debian_like() {
+        bail!("missing, by the names of Debian's packages: {}", packages.join(" "));
+    }
+    install(packages)
+}
+
 /// Sees to it that these programs are there: each with Debian's package of it.
 ///
 /// # Errors

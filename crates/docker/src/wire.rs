@@ -199,3 +199,6 @@ pub(crate) struct Refusal {
     #[serde(default)]
     pub(crate) message: String,
 }
+
+#[cfg(test)]
+mod fuzz;

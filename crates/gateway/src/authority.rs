@@ -15,6 +15,10 @@ pub(crate) fn of(parts: &Parts) -> Result<HeaderValue, &'static str> {
     if parts.method == Method::CONNECT {
         return Err("This is no forward proxy: CONNECT is not answered.");
     }
+    // `GET example.com`: only CONNECT has such a target.
+    if parts.uri.scheme().is_none() && parts.uri.authority().is_some() {
+        return Err("The request's target is no path.");
+    }
     let host = match parts.uri.authority() {
         Some(authority) => {
             if parts.version == Version::HTTP_11 {
@@ -67,3 +71,6 @@ pub(crate) fn make_origin_form(uri: &mut Uri) {
     let path = uri.path_and_query().cloned();
     *uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -169,4 +169,6 @@ impl Scheme {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

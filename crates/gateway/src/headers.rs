@@ -366,8 +366,11 @@ fn node(address: IpAddr) -> String {
     }
 }
 
+/// One with bytes that are no text is none, and takes no other with it.
 fn tokens(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value.to_str().unwrap_or("").split(',').map(str::trim).filter(|token| !token.is_empty())
+    let tokens = value.as_bytes().split(|byte| *byte == b',');
+    let tokens = tokens.filter_map(|token| str::from_utf8(token.trim_ascii()).ok());
+    tokens.filter(|token| !token.is_empty())
 }
 
 fn has_token(value: &HeaderValue, wanted: &str) -> bool {
@@ -377,6 +380,9 @@ fn has_token(value: &HeaderValue, wanted: &str) -> bool {
         name.eq_ignore_ascii_case(wanted)
     })
 }
+
+#[cfg(test)]
+mod fuzz;
 
 #[cfg(test)]
 mod tests {

@@ -23,6 +23,8 @@ mod dialect;
 mod flows;
 mod forward;
 mod forwarders;
+#[cfg(test)]
+mod fuzzed;
 mod gateway;
 mod handler;
 mod headers;

@@ -42,6 +42,9 @@ fn names_html(accept: &HeaderValue) -> bool {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use http::Request;
 

@@ -176,3 +176,6 @@ fn look(route: &Route) -> (State, Pace) {
     let spec = route.spec();
     (State::of(spec, &spec.workload.snapshot()), Pace::of(&spec.workload))
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -181,4 +181,6 @@ fn nonce() -> Option<String> {
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -101,4 +101,6 @@ pub(crate) async fn read_header(
 }
 
 #[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod tests;

@@ -93,6 +93,9 @@ impl FromStr for Upid {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

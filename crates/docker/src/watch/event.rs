@@ -127,6 +127,9 @@ pub(crate) fn changes_state(action: &EventAction) -> bool {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use drowse_provider::{Health, Signal};
 

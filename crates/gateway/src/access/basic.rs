@@ -125,3 +125,6 @@ impl Credentials {
         Some(Self { name: name.to_owned(), password: password.into() })
     }
 }
+
+#[cfg(test)]
+mod fuzz;

@@ -113,6 +113,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Opened<S> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
 

@@ -66,3 +66,6 @@ pub(super) async fn read(stream: &mut TcpStream) -> Result<Hello, HelloError> {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz;

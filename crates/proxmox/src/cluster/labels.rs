@@ -40,6 +40,9 @@ fn undecorated(line: &str) -> &str {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -234,6 +234,15 @@ impl Drowse {
         number.expect("its resident memory")
     }
 
+    /// How many descriptors it has open.
+    ///
+    /// # Panics
+    /// If it runs no more.
+    pub fn descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.pid().expect("drowse to run"));
+        std::fs::read_dir(path).expect("its descriptors").count()
+    }
+
     /// How it was started.
     pub fn spec(&self) -> &DrowseSpec {
         &self.spec

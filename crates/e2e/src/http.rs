@@ -274,6 +274,17 @@ impl RawConnection {
         Self { stream, unread: BytesMut::new() }
     }
 
+    /// Connects from this address of our own.
+    ///
+    /// # Panics
+    /// If the address is none of ours, or nobody accepts the connection.
+    pub async fn open_from(source: impl Into<IpAddr>, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(source.into(), 0)).expect("an address of ours");
+        let stream = within(DEADLINE, "a connection", socket.connect(address)).await;
+        Self { stream: stream.expect("a connection"), unread: BytesMut::new() }
+    }
+
     /// Sends bytes.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let sending = self.stream.write_all(bytes.as_ref());

@@ -5,6 +5,7 @@
 
 #![expect(clippy::expect_used, reason = "a harness fails by panicking, as a test does")]
 
+mod cable;
 mod contained;
 mod container;
 mod dockerd;
@@ -21,6 +22,7 @@ mod site;
 mod wait;
 pub mod websocket;
 
+pub use cable::Cable;
 pub use contained::{Contained, ContainedSpec, RunEnded};
 pub use container::{ContainerSpec, State, TestContainer};
 pub use dockerd::Dockerd;

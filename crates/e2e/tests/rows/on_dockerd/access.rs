@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::NEVER;
+use super::{NEVER, tools};
 
 /// The user `ann` with the password `secret`, as `htpasswd -B` writes it.
 const USERS: &str = "ann:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n";
@@ -42,6 +42,18 @@ async fn portal() -> (SocketAddr, AbortOnDropHandle<()>) {
     (address, AbortOnDropHandle::new(serving))
 }
 
+/// By source, by password, by asking; each for a host of its own.
+fn routes(users: &std::path::Path, portal: SocketAddr) -> [String; 3] {
+    [
+        "host: near.test, allow: 127.0.0.2".to_owned(),
+        format!("host: basic.test, basic_auth: {{ users_file: \"{}\" }}", users.display()),
+        format!(
+            "host: portal.test, forward_auth: {{ url: \"http://{portal}/check\", response_headers: \
+             Remote-User }}"
+        ),
+    ]
+}
+
 #[tokio::test]
 async fn row_30_nothing_is_woken_by_who_may_not_enter() {
     let site = Site::new().await;
@@ -50,14 +62,7 @@ async fn row_30_nothing_is_woken_by_who_may_not_enter() {
     let users = folder.path().join("users");
     std::fs::write(&users, USERS).unwrap();
     let (portal, _serving) = portal().await;
-    let routes = [
-        "host: near.test, allow: 127.0.0.2".to_owned(),
-        format!("host: basic.test, basic_auth: {{ users_file: \"{}\" }}", users.display()),
-        format!(
-            "host: portal.test, forward_auth: {{ url: \"http://{portal}/check\", response_headers: \
-             Remote-User }}"
-        ),
-    ];
+    let routes = routes(&users, portal);
     let drowse = site.start(&[Workload::by_routes(&app, &routes).idle(NEVER)]).await;
     drowse.wait_until_read(app.name()).await;
     for (host, status) in [("near.test", 403), ("basic.test", 401), ("portal.test", 302)] {
@@ -84,4 +89,77 @@ async fn row_30_nothing_is_woken_by_who_may_not_enter() {
     let near = drowse.get("near.test", "/headers").source([127, 0, 0, 2]);
     assert_eq!(near.send().await.status, 200);
     assert_eq!(site.starts(&app).await, 1);
+}
+
+/// curl, over HTTP/2 in clear: what it was answered, and its status.
+async fn curl(drowse: &drowse_e2e::Drowse, host: &str, further: &[&str]) -> (String, String) {
+    let (host, url) = (format!("Host: {host}"), format!("http://{}/headers", drowse.address()));
+    let common = ["-sS", "--http2-prior-knowledge", "-w", "\n%{http_version} %{http_code}"];
+    let arguments = [common.as_slice(), further, &["-H", &host, &url]].concat();
+    let said = tools::ask("curl", &arguments).await;
+    let (body, status) = said.rsplit_once('\n').unwrap();
+    (body.to_owned(), status.to_owned())
+}
+
+#[tokio::test]
+async fn row_30_over_http_2_as_well() {
+    let site = Site::new().await;
+    let app = site.container("guarded-h2").create().await;
+    let folder = scratch_folder();
+    let users = folder.path().join("users");
+    std::fs::write(&users, USERS).unwrap();
+    let (portal, _serving) = portal().await;
+    let routes = routes(&users, portal);
+    let drowse = site.start(&[Workload::by_routes(&app, &routes).idle(NEVER)]).await;
+    drowse.wait_until_read(app.name()).await;
+    let wrong = ["-u", "ann:wrong"];
+    for (host, further, status) in [
+        ("near.test", [].as_slice(), "2 403"),
+        ("basic.test", &[], "2 401"),
+        ("basic.test", &wrong, "2 401"),
+        ("portal.test", &[], "2 302"),
+    ] {
+        assert_eq!(curl(&drowse, host, further).await.1, status, "{host}");
+    }
+    assert_eq!(site.starts(&app).await, 0);
+
+    let (told, status) = curl(&drowse, "basic.test", &["-u", "ann:secret"]).await;
+    assert!(status == "2 200" && !told.contains("authorization"), "{told} {status}");
+    let known = ["-b", "user=ann", "-H", "Remote-User: root"];
+    let (told, status) = curl(&drowse, "portal.test", &known).await;
+    assert_eq!(status, "2 200");
+    assert!(told.contains("ann") && !told.contains("root"), "{told}");
+    let near = ["--interface", "127.0.0.2"];
+    assert_eq!(curl(&drowse, "near.test", &near).await.1, "2 200");
+    assert_eq!(site.starts(&app).await, 1);
+}
+
+#[tokio::test]
+async fn check_tells_who_may_enter() {
+    let site = Site::new().await;
+    let app = site.container("checked").create().await;
+    let folder = scratch_folder();
+    let users = folder.path().join("users");
+    std::fs::write(&users, USERS).unwrap();
+    let routes = routes(&users, ([127, 0, 0, 1], 9091).into());
+    let workload = Workload::by_routes(&app, &routes).idle(NEVER);
+    let spec = site.drowse(std::slice::from_ref(&workload));
+    let output = spec.command_output(["check", "--config", "drowse.yaml"]).await;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    let said = said.replace(&users.display().to_string(), "USERS");
+    let routes = said.lines().filter_map(|line| line.split_once(".test")?.1.split_once("; "));
+    let access: Vec<&str> = routes.map(|(_, access)| access).collect();
+    insta::assert_snapshot!(access.join("\n"), @r"
+    only from 127.0.0.2
+    with a password of `USERS`
+    if `http://127.0.0.1:9091/check` agrees
+    ");
+
+    // A file that is not there is told before anybody is refused.
+    std::fs::remove_file(&users).unwrap();
+    let output = spec.command_output(["check", "--config", "drowse.yaml"]).await;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).replace(&users.display().to_string(), "USERS");
+    assert!(said.contains("USERS") && said.contains("No such file"), "{said}");
 }

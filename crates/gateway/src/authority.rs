@@ -68,7 +68,8 @@ pub(crate) fn make_origin_form(uri: &mut Uri) {
     if uri.authority().is_none() {
         return;
     }
-    let path = uri.path_and_query().cloned();
+    // `http://example.com#a` has a path that is written as nothing at all.
+    let path = uri.path_and_query().filter(|path| path.as_str() != "/").cloned();
     *uri = path.map_or_else(|| Uri::from_static("/"), Uri::from);
 }
 

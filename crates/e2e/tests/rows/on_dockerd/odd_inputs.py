@@ -47,6 +47,7 @@ CASES = [
     ("OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: {h}\r\n\r\n{last}"),
     ("target without a slash", "GET headers HTTP/1.1\r\nHost: {h}\r\n\r\n{last}"),
     ("target with a fragment", "GET /headers#x HTTP/1.1\r\nHost: {h}\r\n\r\n{last}"),
+    ("absolute form without a path", "GET http://{h}#/headers HTTP/1.1\r\nHost: {h}\r\n\r\n{last}"),
     ("target with other bytes", "GET /headers?\xe9 HTTP/1.1\r\nHost: {h}\r\n\r\n{last}"),
     ("target of 60,000 bytes", "GET /headers?" + "x" * 60000 + " HTTP/1.1\r\nHost: {h}\r\n\r\n{last}"),
     ("two spaces", "GET  /headers HTTP/1.1\r\nHost: {h}\r\n\r\n{last}"),

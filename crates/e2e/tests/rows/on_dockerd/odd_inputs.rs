@@ -49,6 +49,7 @@ async fn odd_inputs_are_answered_or_refused_and_never_smuggle_a_request() {
     OPTIONS *: 404, last
     target without a slash: 400, last
     target with a fragment: 200 GET /headers, last
+    absolute form without a path: 200, last
     target with other bytes: 400
     target of 60,000 bytes: 200 GET /headers?x..., last
     two spaces: 400

@@ -2,12 +2,14 @@
 //! connection.
 
 mod gate;
+mod patience;
+mod stake;
 
 use std::{
     convert::Infallible,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -16,16 +18,26 @@ use std::{
 
 use bytes::Bytes;
 use drowse_watcher::Lease;
-use futures::{StreamExt as _, stream::BoxStream};
+use futures::{StreamExt as _, stream::BoxStream, task::AtomicWaker};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
-use self::gate::Gate;
+use self::{
+    gate::Gate,
+    patience::{Lost, Patience},
+    stake::{Stake, Watch, Way},
+};
 use crate::{
-    Route, headers,
+    Route, connection,
+    handler::Exchange,
+    headers,
     in_flight::{Counter, Flight},
-    pool::Connection,
+    pool::{Connection, LINGER},
 };
 
 /// What a client is answered with: streamed from an upstream, or drowse's own words.
@@ -87,9 +99,11 @@ pub(crate) struct Download {
     body: Incoming,
     /// Was the end of the body seen? (A chunked one does not know beforehand.)
     ended: bool,
-    connection: Option<Connection>,
-    usage: Usage,
+    /// What the exchange takes, until it is complete.
+    taken: Option<(Connection, Usage)>,
     flight: Flight,
+    /// Looks whether anything passes, of an answer that is not there at once.
+    watch: Option<Watch>,
 }
 
 impl Download {
@@ -99,32 +113,52 @@ impl Download {
         usage: Usage,
         flight: Flight,
     ) -> Self {
-        Self { body, ended: false, connection: Some(connection), usage, flight }
+        Self { body, ended: false, taken: Some((connection, usage)), flight, watch: None }
     }
 
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        match &frame {
-            None => self.ended = true,
-            Some(Ok(frame)) => self.flight.passed(frame.data_ref().map_or(0, Bytes::len)),
-            Some(Err(error)) => {
+        let stake = self.taken.as_ref().and_then(|(_, usage)| usage.stake());
+        let body = Pin::new(&mut self.body);
+        let polled = match stake {
+            None => body.poll_frame(context),
+            Some(stake) => stake.pass(Way::Down, context, |context| body.poll_frame(context)),
+        };
+        match &polled {
+            Poll::Pending => {}
+            Poll::Ready(None) => self.ended = true,
+            Poll::Ready(Some(Ok(frame))) => {
+                self.flight.passed(frame.data_ref().map_or(0, Bytes::len));
+            }
+            Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(error = error as &dyn std::error::Error, "an answer broke off");
             }
         }
-        Poll::Ready(frame)
+        if let Some(stake) = stake {
+            if self.is_through() {
+                // Its client may take the last piece whenever it wants.
+                self.complete();
+            } else if self.watch.is_none() {
+                self.watch = connection::cut::handle().and_then(|cut| stake.watch(cut));
+            }
+        }
+        polled
     }
-}
 
-impl Drop for Download {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        let is_through = self.ended || self.body.is_end_stream();
-        if is_through && self.usage.is_sent() {
+    fn is_through(&self) -> bool {
+        self.ended || self.body.is_end_stream()
+    }
+
+    /// Ends the use of the connection and of the workload, as far as nothing is on its way.
+    fn complete(&mut self) {
+        self.watch = None;
+        let Some((connection, usage)) = self.taken.take() else { return };
+        if self.is_through() && usage.is_sent() {
             connection.give_back();
-        } else if is_through && self.usage.is_asked_for() {
+        } else if self.is_through() && usage.is_asked_for() {
+            usage.linger();
             connection.linger();
         } else {
             // Its client is gone, or waits to be asked for what nobody will ask for.
@@ -133,20 +167,32 @@ impl Drop for Download {
     }
 }
 
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.complete();
+    }
+}
+
 /// How long a body may be on its way back from a connection that did not take it: it is there all
 /// but at once.
 const RETURNING: Duration = Duration::from_millis(100);
 
-/// The lease of one exchange. Shared only if there is a request body, which is then on its way in
-/// the upstream connection's task.
+/// The lease of one exchange.
 pub(crate) enum Usage {
-    Alone { _lease: Lease },
+    Alone {
+        _lease: Lease,
+    },
+    /// Somebody looks whether anything passes.
+    Watched(Arc<Stake>),
+    /// Shared with a request body, which is on its way in the upstream connection's task.
     WithUpload(Arc<Upload>),
 }
 
 /// What a request body and its answer share.
 pub(crate) struct Upload {
-    _lease: Lease,
+    stake: Arc<Stake>,
+    /// What is to be sent; `None`: it was taken out again, or ended.
+    body: Mutex<Option<Incoming>>,
     /// Where its bytes are counted.
     counter: Counter,
     is_sent: AtomicBool,
@@ -154,8 +200,13 @@ pub(crate) struct Upload {
     is_touched: AtomicBool,
     /// Opens when the upstream asks for it.
     gate: Gate,
-    /// What comes back of a body that was not sent: all of it, if nothing of it was taken.
-    back: Mutex<Option<Incoming>>,
+    /// For how long its client may keep the upstream waiting.
+    bound: Option<Duration>,
+    /// Why it broke off.
+    fault: Mutex<Option<Fault>>,
+    /// Tells whoever sends it that it was ended.
+    sender: AtomicWaker,
+    /// Told when it is not being sent any more, untouched.
     is_back: Notify,
     /// Its route, if that has something to hide from the application.
     guarded: Option<Route>,
@@ -167,49 +218,96 @@ pub(crate) enum Sending {
     AtOnce,
     /// When the upstream asks for it (`Expect: 100-continue`).
     WhenAsked,
+    /// As the client comes to speak: a conversation, in which either may be silent.
+    InTurns,
+}
+
+/// Why a request's body broke off, for the one who sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Its client has left, or sent what is no body.
+    Broken,
+    /// Its client sent nothing for so long.
+    Stalled(Duration),
+    /// Its answer was through long before.
+    Overtaken,
+}
+
+/// The same for the connection that it is sent on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("the client's part of the request broke off")]
+    Broken(#[from] hyper::Error),
+    #[error("the client sent nothing of the request's body for {0:?}")]
+    Stalled(Duration),
+    #[error("the answer was through before the request's body")]
+    Overtaken,
 }
 
 impl Usage {
     /// The lease for a request with this payload, and the body that sends it.
     pub(crate) fn new(
+        exchange: &Exchange,
         lease: Lease,
         payload: Payload,
-        flight: &Flight,
         sending: Sending,
     ) -> (Self, RequestBody) {
-        match payload {
-            Payload::Empty => (Self::Alone { _lease: lease }, RequestBody::Empty),
-            Payload::Streamed(body) => {
-                let upload = Arc::new(Upload {
-                    _lease: lease,
-                    counter: flight.counter(),
-                    is_sent: AtomicBool::new(false),
-                    is_touched: AtomicBool::new(false),
-                    gate: Gate::new(sending),
-                    back: Mutex::default(),
-                    is_back: Notify::new(),
-                    guarded: flight.route.0.guard.is_some().then(|| flight.route.clone()),
-                });
-                let usage = Self::WithUpload(Arc::clone(&upload));
-                (usage, RequestBody::Streamed(Streaming { body: Some(body), upload }))
-            }
+        let Payload::Streamed(body) = payload else {
+            let usage = if Stake::is_needed(exchange) {
+                Self::Watched(Stake::new(exchange, lease))
+            } else {
+                Self::Alone { _lease: lease }
+            };
+            return (usage, RequestBody::Empty);
+        };
+        let flight = &exchange.flight;
+        let body_timeout = flight.context.gateway.options().body_timeout;
+        let upload = Arc::new(Upload {
+            stake: Stake::new(exchange, lease),
+            body: Mutex::new(Some(body)),
+            counter: flight.counter(),
+            is_sent: AtomicBool::new(false),
+            is_touched: AtomicBool::new(false),
+            gate: Gate::new(sending),
+            bound: (sending != Sending::InTurns).then_some(body_timeout),
+            fault: Mutex::default(),
+            sender: AtomicWaker::new(),
+            is_back: Notify::new(),
+            guarded: flight.route.0.guard.is_some().then(|| flight.route.clone()),
+        });
+        let body = RequestBody::Streamed(Streaming::of(Arc::clone(&upload)));
+        (Self::WithUpload(upload), body)
+    }
+
+    /// The lease, where it may be given back before the end.
+    fn stake(&self) -> Option<&Arc<Stake>> {
+        match self {
+            Self::Alone { .. } => None,
+            Self::Watched(stake) => Some(stake),
+            Self::WithUpload(upload) => Some(&upload.stake),
+        }
+    }
+
+    fn upload(&self) -> Option<&Arc<Upload>> {
+        match self {
+            Self::Alone { .. } | Self::Watched(_) => None,
+            Self::WithUpload(upload) => Some(upload),
         }
     }
 
     /// Whether the request is through to the upstream.
     pub(crate) fn is_sent(&self) -> bool {
-        match self {
-            Self::Alone { .. } => true,
-            Self::WithUpload(upload) => upload.is_sent.load(Ordering::Acquire),
-        }
+        self.upload().is_none_or(|upload| upload.is_sent.load(Ordering::Acquire))
     }
 
     /// Whether the upstream may have its body.
     fn is_asked_for(&self) -> bool {
-        match self {
-            Self::Alone { .. } => true,
-            Self::WithUpload(upload) => upload.gate.is_open(),
-        }
+        self.upload().is_none_or(|upload| upload.gate.is_open())
+    }
+
+    /// Why the request's body broke off, if it did.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.upload().and_then(|upload| *upload.fault())
     }
 
     /// A request that is sent again under the same lease, with what was [reclaimed](Self::reclaim).
@@ -220,7 +318,8 @@ impl Usage {
     ) -> http::Request<RequestBody> {
         let body = match (self, payload) {
             (Self::WithUpload(upload), Payload::Streamed(body)) => {
-                RequestBody::Streamed(Streaming { body: Some(body), upload: Arc::clone(upload) })
+                *upload.body() = Some(body);
+                RequestBody::Streamed(Streaming::of(Arc::clone(upload)))
             }
             _ => RequestBody::Empty,
         };
@@ -230,20 +329,47 @@ impl Usage {
     /// The request's payload, which was on its way on a connection that failed; `None` if part of it is
     /// lost.
     pub(crate) async fn reclaim(&self) -> Option<Payload> {
-        match self {
-            Self::Alone { .. } => Some(Payload::Empty),
-            Self::WithUpload(upload) if upload.is_touched.load(Ordering::Acquire) => None,
-            Self::WithUpload(upload) => {
-                timeout(RETURNING, upload.is_back.notified()).await.ok()?;
-                upload.back().take().map(Payload::Streamed)
-            }
+        let Some(upload) = self.upload() else { return Some(Payload::Empty) };
+        if upload.is_touched.load(Ordering::Acquire) {
+            return None;
+        }
+        timeout(RETURNING, upload.is_back.notified()).await.ok()?;
+        upload.body().take().map(Payload::Streamed)
+    }
+
+    /// Lets an upload go on whose answer is through, for a while.
+    fn linger(&self) {
+        // Without a runtime everything is being torn down.
+        if let (Some(upload), Ok(runtime)) = (self.upload(), Handle::try_current()) {
+            let bound = upload.bound.map_or(LINGER, |bound| bound.min(LINGER));
+            let upload = Arc::downgrade(upload);
+            runtime.spawn(async move {
+                sleep(bound).await;
+                if let Some(upload) = Weak::upgrade(&upload) {
+                    upload.end();
+                }
+            });
         }
     }
 }
 
 impl Upload {
-    fn back(&self) -> std::sync::MutexGuard<'_, Option<Incoming>> {
-        self.back.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Lets go of the client and of the workload, whether or not the upstream takes anything.
+    fn end(&self) {
+        if !self.is_sent.load(Ordering::Acquire) {
+            self.fault().get_or_insert(Fault::Overtaken);
+        }
+        self.body().take();
+        self.stake.release();
+        self.sender.wake();
+    }
+
+    fn body(&self) -> std::sync::MutexGuard<'_, Option<Incoming>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self) -> std::sync::MutexGuard<'_, Option<Fault>> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -265,11 +391,10 @@ pub(crate) enum RequestBody {
     Streamed(Streaming),
 }
 
-/// A body that is there only in part. Dropped untouched, it goes back to whoever sent it.
+/// A body that is there only in part. Dropped untouched, it can be [reclaimed](Usage::reclaim).
 pub(crate) struct Streaming {
-    /// `None`: it was taken out again.
-    body: Option<Incoming>,
     upload: Arc<Upload>,
+    patience: Patience,
 }
 
 impl RequestBody {
@@ -277,8 +402,8 @@ impl RequestBody {
     pub(crate) fn into_payload(self) -> Payload {
         match self {
             Self::Empty => Payload::Empty,
-            Self::Streamed(mut streaming) => {
-                streaming.body.take().map_or(Payload::Empty, Payload::Streamed)
+            Self::Streamed(streaming) => {
+                streaming.upload.body().take().map_or(Payload::Empty, Payload::Streamed)
             }
         }
     }
@@ -296,36 +421,73 @@ impl RequestBody {
 }
 
 impl Streaming {
+    fn of(upload: Arc<Upload>) -> Self {
+        let patience = Patience::new(upload.bound);
+        Self { upload, patience }
+    }
+
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { body: Some(body), upload } = self else { return Poll::Ready(None) };
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Self { upload, patience } = self;
         ready!(upload.gate.poll(context));
-        let mut frame = ready!(Pin::new(&mut *body).poll_frame(context));
-        upload.is_touched.store(true, Ordering::Release);
-        if let Some(Ok(frame)) = &mut frame {
-            upload.counter.passed(frame.data_ref().map_or(0, Bytes::len));
-            if let Some(trailers) = frame.trailers_mut() {
-                headers::prepare_trailers(trailers);
-                if let Some(guard) =
-                    upload.guarded.as_ref().and_then(|route| route.0.guard.as_ref())
-                {
-                    guard.hide(trailers);
-                }
+        upload.sender.register(context.waker());
+        let polled = upload.stake.pass(Way::Up, context, |context| {
+            let mut body = upload.body();
+            match body.as_mut() {
+                Some(body) => Pin::new(body).poll_frame(context).map(Some),
+                None => Poll::Ready(None),
             }
-        }
-        if frame.is_none() || body.is_end_stream() {
+        });
+        let Poll::Ready(frame) = polled else {
+            let Lost(bound) = ready!(patience.poll(context, upload.stake.passed()));
+            *upload.fault() = Some(Fault::Stalled(bound));
+            return Poll::Ready(Some(Err(BodyError::Stalled(bound))));
+        };
+        let Some(frame) = frame else {
+            let is_overtaken = *upload.fault() == Some(Fault::Overtaken);
+            return Poll::Ready(is_overtaken.then_some(Err(BodyError::Overtaken)));
+        };
+        patience.renew();
+        upload.is_touched.store(true, Ordering::Release);
+        let frame = match frame {
+            Some(Ok(mut frame)) => {
+                upload.pass(&mut frame);
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => {
+                *upload.fault() = Some(Fault::Broken);
+                Some(Err(error.into()))
+            }
+            None => None,
+        };
+        if frame.is_none() || upload.body().as_ref().is_some_and(Body::is_end_stream) {
             upload.is_sent.store(true, Ordering::Release);
         }
         Poll::Ready(frame)
     }
 }
 
+impl Upload {
+    /// A piece is on its way to the upstream.
+    fn pass(&self, frame: &mut Frame<Bytes>) {
+        self.counter.passed(frame.data_ref().map_or(0, Bytes::len));
+        if let Some(trailers) = frame.trailers_mut() {
+            headers::prepare_trailers(trailers);
+            if let Some(guard) = self.guarded.as_ref().and_then(|route| route.0.guard.as_ref()) {
+                guard.hide(trailers);
+            }
+        }
+    }
+}
+
 impl Drop for Streaming {
     fn drop(&mut self) {
-        if !self.upload.is_touched.load(Ordering::Acquire) {
-            *self.upload.back() = self.body.take();
+        if self.upload.is_touched.load(Ordering::Acquire) {
+            // What its client may still have to say is for nobody.
+            self.upload.body().take();
+        } else {
             self.upload.is_back.notify_one();
         }
     }
@@ -333,12 +495,12 @@ impl Drop for Streaming {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
             Self::Streamed(streaming) => streaming.poll_frame(context),
@@ -348,14 +510,21 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(Streaming { body, .. }) => body.as_ref().is_none_or(Body::is_end_stream),
+            Self::Streamed(Streaming { upload, .. }) => match &*upload.body() {
+                Some(body) => body.is_end_stream(),
+                // What was ended from outside is not complete.
+                None => upload.is_sent.load(Ordering::Acquire),
+            },
         }
     }
 
     fn size_hint(&self) -> SizeHint {
+        let exactly_none = SizeHint::with_exact(0);
         match self {
-            Self::Streamed(Streaming { body: Some(body), .. }) => body.size_hint(),
-            Self::Empty | Self::Streamed(_) => SizeHint::with_exact(0),
+            Self::Empty => exactly_none,
+            Self::Streamed(streaming) => {
+                streaming.upload.body().as_ref().map_or(exactly_none, Body::size_hint)
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A client's connection: which protocol it speaks, its requests, and its end.
 
+pub(crate) mod cut;
 mod first_bytes;
 mod http2;
 mod secure;
@@ -195,7 +196,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     match &context.streams {
-        None => serve_http1(stream, context).await,
+        None => cut::cuttable(serve_http1(stream, context)).await,
         Some(streams) => {
             let streams = Arc::clone(streams);
             // Large as well.

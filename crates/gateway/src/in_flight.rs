@@ -52,7 +52,8 @@ pub enum InFlightStage {
     Passive,
     /// It is an upgraded connection (WebSocket).
     Upgraded,
-    /// It is an upgraded connection that has been quiet for so long that it keeps nothing awake.
+    /// It is an upgraded connection, or an answer on its way, of which nothing has passed for so long that
+    /// it keeps nothing awake.
     Quiet,
 }
 
@@ -118,6 +119,11 @@ impl Flight {
         self.place().is_at(stage);
     }
 
+    /// Whether it is one of several on its connection.
+    pub(crate) fn is_of_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
     /// Counts bytes that have passed.
     pub(crate) fn passed(&self, bytes: usize) {
         self.place().passed(bytes);
@@ -142,9 +148,17 @@ pub(crate) enum Counter {
 
 impl Counter {
     pub(crate) fn passed(&self, bytes: usize) {
+        self.place().passed(bytes);
+    }
+
+    pub(crate) fn is_at(&self, stage: InFlightStage) {
+        self.place().is_at(stage);
+    }
+
+    fn place(&self) -> &Place {
         match self {
-            Self::OfConnection(context) => context.place.passed(bytes),
-            Self::OfStream(place) => place.passed(bytes),
+            Self::OfConnection(context) => &context.place,
+            Self::OfStream(place) => place,
         }
     }
 }

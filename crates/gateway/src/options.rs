@@ -11,6 +11,10 @@ pub struct GatewayOptions {
     /// How long a request's head may take to arrive; also how long an idle connection is kept.
     /// One minute.
     pub header_read_timeout: Duration,
+    /// How long a client may keep an upstream waiting for the next piece of a request's body; then it gets
+    /// 408, or its connection is cut if its answer has begun. Time in which the upstream takes nothing is
+    /// not counted, nor is any of a gRPC call over HTTP/2: in a conversation both may be silent. One minute.
+    pub body_timeout: Duration,
     /// The largest head of a request, in bytes; larger ones get 431. At least 8 KiB; 64 KiB.
     /// Beside it hyper's own bound of 100 header fields holds.
     pub max_header_bytes: usize,
@@ -48,7 +52,9 @@ pub struct GatewayOptions {
     /// closed at once. This machine's own and those of trusted proxies are not counted. 4,096.
     pub max_connections_per_source: usize,
     /// How long what is sent to a client may go without being taken before the client counts as gone
-    /// (`TCP_USER_TIMEOUT`). One that is connected and never reads is gone, too. 2 min.
+    /// (`TCP_USER_TIMEOUT`). One that is connected and never reads is gone, too. Over HTTP/2 a stream of
+    /// which its client takes nothing for so long gives its lease back until it does, unless its route says
+    /// [`quiet_after`](crate::RouteSpec::quiet_after). 2 min.
     pub user_timeout: Duration,
     /// How many UDP sessions are open at once, of all ports; half of them of one. For a further client
     /// one ends that was quiet for longest: first of those whose client said nothing more after a reply.
@@ -73,6 +79,7 @@ impl GatewayOptions {
     pub fn new() -> Self {
         Self {
             header_read_timeout: Duration::from_mins(1),
+            body_timeout: Duration::from_mins(1),
             max_header_bytes: 64 * 1024,
             max_connections: 16 * 1024,
             grace: Duration::from_secs(30),

@@ -54,7 +54,7 @@ const OPENINGS: usize = 256;
 
 /// How long an upload may go on after its answer is through: an upstream that answers before it has read
 /// everything may still do so, and one that does not must not be kept awake by it.
-const LINGER: Duration = Duration::from_secs(30);
+pub(crate) const LINGER: Duration = Duration::from_secs(30);
 
 /// The largest head of an answer.
 const MAX_HEAD: usize = 256 * 1024;

@@ -28,6 +28,7 @@ pub(crate) struct Problem {
 pub(crate) enum Reason {
     BadRequest,
     HeadTooLarge,
+    BodyTimeout,
     Forbidden,
     Unauthorized,
     AuthUnavailable,
@@ -64,6 +65,11 @@ impl Reason {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "Request head too large",
                 "head-too-large",
+            ),
+            Self::BodyTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "The rest of the request did not come",
+                "body-timeout",
             ),
             Self::Forbidden => (StatusCode::FORBIDDEN, "Not for everybody", "forbidden"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Who is it?", "unauthorized"),

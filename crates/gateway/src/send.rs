@@ -8,13 +8,17 @@ use std::{
 };
 
 use drowse_watcher::{Lease, ReadyRun};
-use http::{Response, StatusCode, header::EXPECT, request::Parts};
+use http::{
+    Response, StatusCode,
+    header::{CONTENT_TYPE, EXPECT},
+    request::Parts,
+};
 use hyper::{body::Incoming, ext::on_informational};
 use tokio::time::timeout;
 
 use crate::{
     UpstreamScheme,
-    body::{Payload, RequestBody, Sending, Usage},
+    body::{Fault, Payload, RequestBody, Sending, Usage},
     dial::Protocols,
     dialect,
     handler::Exchange,
@@ -54,7 +58,12 @@ impl Request {
         (is_told || self.parts.method.is_idempotent()).then(|| self.parts.clone())
     }
 
-    fn sending(&self) -> Sending {
+    fn sending(&self, scheme: &UpstreamScheme) -> Sending {
+        let is_grpc = |it: &http::HeaderValue| it.as_bytes().starts_with(b"application/grpc");
+        let is_http2 = *scheme != UpstreamScheme::Http && self.protocols == Protocols::Any;
+        if is_http2 && self.parts.headers.get(CONTENT_TYPE).is_some_and(is_grpc) {
+            return Sending::InTurns;
+        }
         let is_asked = |it: &http::HeaderValue| it.as_bytes().eq_ignore_ascii_case(b"100-continue");
         if self.parts.headers.get(EXPECT).is_some_and(is_asked) {
             Sending::WhenAsked
@@ -114,9 +123,9 @@ pub(crate) async fn send(
 
     let scheme = &pools.dialer().scheme;
     let spare = request.spare(scheme);
-    let sending = request.sending();
+    let sending = request.sending(scheme);
     let Request { parts, payload, protocols } = request;
-    let (usage, body) = Usage::new(lease, payload, &exchange.flight, sending);
+    let (usage, body) = Usage::new(exchange, lease, payload, sending);
     let mut message = http::Request::from_parts(parts, body);
     let unsent = |problem, message: http::Request<RequestBody>| {
         let (parts, body) = message.into_parts();
@@ -174,11 +183,17 @@ pub(crate) async fn send(
                 wanted.is_fresh = true;
                 continue;
             }
-            Some(Err(Unanswered::Broken(error))) if error.is_user() => {
-                let detail = "The request's body broke off.".to_owned();
-                return Err(Failure::for_good(Reason::BadRequest, detail));
-            }
-            Some(Err(Unanswered::Broken(error))) => error,
+            Some(Err(Unanswered::Broken(error))) => match usage.fault() {
+                Some(Fault::Stalled(bound)) => {
+                    let detail = format!("Nothing of the request's body came for {bound:?}.");
+                    return Err(Failure::for_good(Reason::BodyTimeout, detail));
+                }
+                fault if fault.is_some() || error.is_user() => {
+                    let detail = "The request's body broke off.".to_owned();
+                    return Err(Failure::for_good(Reason::BadRequest, detail));
+                }
+                _ => error,
+            },
         };
         drop(connection);
         let was_refused = was_refused(&error);

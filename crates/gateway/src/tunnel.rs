@@ -144,10 +144,15 @@ impl Claim<'_> {
         .await
     }
 
-    /// Whether this is the run that it is connected to. It may have been ready several times.
+    /// Whether this is the run that it is connected to.
     fn is_of(&self, run: &ReadyRun) -> bool {
-        run.epoch == self.run.epoch || (run.run.is_some() && run.run == self.run.run)
+        is_same_run(run, &self.run)
     }
+}
+
+/// Whether they are one run, which may have been ready several times.
+pub(crate) fn is_same_run(one: &ReadyRun, other: &ReadyRun) -> bool {
+    one.epoch == other.epoch || (one.run.is_some() && one.run == other.run)
 }
 
 /// Lets bytes pass until none have for this long (`None`), or until the end.

@@ -52,6 +52,8 @@ mod routed;
 mod routing;
 #[path = "gateway/shutdown.rs"]
 mod shutdown;
+#[path = "gateway/stalls.rs"]
+mod stalls;
 #[path = "gateway/tcp.rs"]
 mod tcp;
 #[path = "gateway/tls.rs"]

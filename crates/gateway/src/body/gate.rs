@@ -31,7 +31,7 @@ struct Waiting {
 
 impl Gate {
     pub(super) fn new(sending: Sending) -> Self {
-        let is_open = AtomicBool::new(sending == Sending::AtOnce);
+        let is_open = AtomicBool::new(sending != Sending::WhenAsked);
         Self { is_open, waiting: Mutex::default() }
     }
 

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use super::{Context, stream};
+use super::{Context, cut::cuttable, stream};
 use crate::in_flight::Streams;
 
 /// How long a client that has nothing in flight may take to hear that its connection ends.
@@ -93,7 +93,7 @@ where
         let served = self.streams.serve();
         // It ends with its connection.
         self.tasks.spawn(async move {
-            future.await;
+            cuttable(future).await;
             drop(served);
         });
     }

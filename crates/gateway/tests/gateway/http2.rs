@@ -71,7 +71,7 @@ pub(crate) async fn read(answer: ResponseFuture) -> Answer {
     Answer { status: head.status, headers: head.headers, body }
 }
 
-async fn rest(body: &mut RecvStream) -> Vec<u8> {
+pub(crate) async fn rest(body: &mut RecvStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     while let Some(chunk) = body.data().await {
         let chunk = chunk.unwrap();

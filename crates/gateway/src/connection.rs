@@ -1,5 +1,6 @@
 //! A client's connection: which protocol it speaks, its requests, and its end.
 
+mod attended;
 pub(crate) mod cut;
 mod first_bytes;
 mod http2;
@@ -27,6 +28,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
+use self::attended::Attended;
 use crate::{
     client::{Client, Scheme},
     dial, forwarders,
@@ -78,6 +80,8 @@ pub(crate) struct Context {
     pub(crate) streams: Option<Arc<Streams>>,
     /// What its handshake has told, if it speaks TLS.
     pub(crate) secured: Option<Box<Secured>>,
+    /// Whether it has left HTTP for another protocol.
+    pub(crate) is_upgraded: AtomicBool,
     /// Its key among the open connections.
     key: usize,
     _slot: Slot,
@@ -102,6 +106,7 @@ impl Context {
             place: Place::new(),
             streams,
             secured: secured.map(Box::new),
+            is_upgraded: AtomicBool::new(false),
             key,
             _slot: slot,
         })
@@ -165,12 +170,16 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
 
 /// Serves what its first bytes tell.
 async fn serve_clear(stream: TcpStream, arrival: Arrival) {
-    let Some(Ok(Some((protocol, stream)))) = begin(&arrival, first_bytes::look(stream)).await
-    else {
+    let looked = begin(&arrival, first_bytes::look(Attended::new(stream))).await;
+    let Some(Ok(Some((protocol, mut stream)))) = looked else {
         tracing::debug!(peer = %arrival.peer, "a connection ended without a request");
         return;
     };
-    serve_http(stream, Context::open(arrival, None, protocol)).await;
+    let context = Context::open(arrival, None, protocol);
+    if protocol == Protocol::Http1 {
+        stream.get_mut().attend(&context);
+    }
+    serve_http(stream, context).await;
 }
 
 /// Waits for a client to begin, for as long as a head may take to arrive; `None` if it does not.
@@ -215,6 +224,8 @@ where
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(options.header_read_timeout)
+        // The stream itself knows who has left and who has said all.
+        .half_close(true)
         .max_header_size(options.max_header_bytes);
     let service = service_fn(move |request| handler::handle(Arc::clone(&context), request));
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();

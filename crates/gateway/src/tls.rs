@@ -20,7 +20,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
@@ -161,7 +161,10 @@ impl Tls {
     ///
     /// # Errors
     /// What the client did not keep to.
-    pub(crate) async fn hello(stream: TcpStream) -> io::Result<StartHandshake<TcpStream>> {
+    pub(crate) async fn hello<S>(stream: S) -> io::Result<StartHandshake<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         LazyConfigAcceptor::new(Acceptor::default(), stream).await
     }
 
@@ -170,10 +173,13 @@ impl Tls {
     ///
     /// # Errors
     /// What the client did not keep to, or could not agree to.
-    pub(crate) async fn accept(
+    pub(crate) async fn accept<S>(
         &self,
-        hello: StartHandshake<TcpStream>,
-    ) -> io::Result<(TlsStream<TcpStream>, Secured)> {
+        hello: StartHandshake<S>,
+    ) -> io::Result<(TlsStream<S>, Secured)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let stream = hello.into_stream(Arc::clone(&self.0.config)).await?;
         let (_, session) = stream.get_ref();
         let server_name = session.server_name().map(|name| name.to_ascii_lowercase().into());

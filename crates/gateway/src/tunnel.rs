@@ -3,7 +3,14 @@
 pub(crate) mod pump;
 pub(crate) mod splice;
 
-use std::{future::poll_fn, io, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    task::Poll,
+    time::Duration,
+};
 
 use drowse_watcher::{Holder, Lease, LeaseKind, PhaseName, ReadyRun, Workload};
 use hyper::upgrade::OnUpgrade;
@@ -27,6 +34,7 @@ pub(crate) fn start(
     usage: Usage,
 ) {
     let context = Arc::clone(exchange.context());
+    context.is_upgraded.store(true, Ordering::Relaxed);
     context.tasks.clone().spawn(async move {
         exchange.flight.is_at(InFlightStage::Upgraded);
         let joined = async {

@@ -269,7 +269,7 @@ async fn a_client_that_leaves_a_stalled_answer_ends_its_lease() {
         let mut client = Raw::connect(site.address).await;
         client.write(GET).await;
         site.has_leases(1).await;
-        drop(client);
+        client.leave().await;
         site.has_leases(0).await;
         serving.abort();
     }

@@ -26,6 +26,12 @@ pub(super) struct Opened<S> {
     stream: S,
 }
 
+impl<S> Opened<S> {
+    pub(super) fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+}
+
 /// Reads until it is certain what the client speaks; `None` if it ends without a byte. Sets no
 /// deadline. Dropping the future loses what was read.
 pub(super) async fn look<S>(mut stream: S) -> io::Result<Option<(Protocol, Opened<S>)>>

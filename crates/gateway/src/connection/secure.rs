@@ -6,7 +6,7 @@ use drowse_provider::Deadline;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::server::TlsStream;
 
-use super::{Arrival, Context, Protocol, begin, serve_http};
+use super::{Arrival, Context, Protocol, attended::Attended, begin, serve_http};
 use crate::{
     proxy_protocol::{self, HeaderError},
     tls::{Secured, Tls},
@@ -67,6 +67,7 @@ pub(super) async fn serve(mut stream: TcpStream, arrival: Arrival, tls: Tls) {
         refuse_clear(&mut stream, &arrival).await;
         return;
     }
+    let stream = Attended::new(stream);
     let bound = arrival.gateway.options().handshake_timeout;
     // However many are unfinished: each has its connection's place and no other, so one that stalls
     // keeps nobody waiting.
@@ -90,12 +91,16 @@ pub(super) async fn serve(mut stream: TcpStream, arrival: Arrival, tls: Tls) {
     }
 }
 
-async fn serve_secured(stream: TlsStream<TcpStream>, secured: Secured, arrival: Arrival) {
+async fn serve_secured(mut stream: TlsStream<Attended>, secured: Secured, arrival: Arrival) {
     let protocol = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
     };
-    serve_http(stream, Context::open(arrival, Some(secured), protocol)).await;
+    let context = Context::open(arrival, Some(secured), protocol);
+    if protocol == Protocol::Http1 {
+        stream.get_mut().0.attend(&context);
+    }
+    serve_http(stream, context).await;
 }
 
 /// Tells a client in clear what is spoken here.

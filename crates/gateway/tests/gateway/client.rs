@@ -107,6 +107,19 @@ impl Raw {
         soon(self.0.write_all(text.as_bytes())).await.unwrap();
     }
 
+    /// Writes, and says in the same breath that this was all.
+    pub(crate) async fn write_all_there_is(&mut self, text: &str) {
+        soon(self.0.writable()).await.unwrap();
+        assert_eq!(self.0.try_write(text.as_bytes()).unwrap(), text.len());
+        socket2::SockRef::from(&self.0).shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    /// Goes away, a while after its last word: so it does not count as having said all.
+    pub(crate) async fn leave(self) {
+        sleep(Duration::from_millis(100)).await;
+        drop(self);
+    }
+
     /// Reads until the text so far contains this.
     pub(crate) async fn read_until(&mut self, wanted: &str) -> String {
         let mut text = Vec::new();

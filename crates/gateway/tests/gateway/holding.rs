@@ -88,7 +88,7 @@ async fn the_first_clients_leaving_does_not_end_the_wake() {
         async move { client::get(address, "/").await }
     });
     site.has_waiting(2).await;
-    drop(first);
+    first.leave().await;
     site.has_waiting(1).await;
     site.application.state.is_up.store(true, Ordering::SeqCst);
     assert_eq!(soon(second).await.unwrap().status, 200);
@@ -102,7 +102,7 @@ async fn a_wake_goes_on_when_everybody_has_left() {
     let mut only = Raw::connect(site.address).await;
     only.write("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
     site.has_waiting(1).await;
-    drop(only);
+    only.leave().await;
     site.has_waiting(0).await;
     site.application.state.is_up.store(true, Ordering::SeqCst);
     site.is(PhaseName::Ready).await;

@@ -75,7 +75,7 @@ async fn the_client_is_who_a_trusted_proxy_says() {
         .await;
     let only = site.only(|only| only.stage == InFlightStage::Served).await;
     assert_eq!((only.peer, only.client), (HERE, "2001:db8::7".parse().unwrap()));
-    drop(proxy);
+    proxy.leave().await;
     eventually("none", || site.gateway.in_flight("app").is_empty()).await;
 }
 

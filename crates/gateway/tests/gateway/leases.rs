@@ -74,7 +74,7 @@ async fn a_client_that_leaves_before_the_answer_lets_go() {
     client.write("GET /hang HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
     eventually("the request", || site.application.requests() == 1).await;
     assert_eq!(site.workload.leases(), 1);
-    drop(client);
+    client.leave().await;
     site.has_leases(0).await;
 }
 
@@ -86,7 +86,7 @@ async fn a_client_that_leaves_in_the_middle_of_its_upload_lets_go() {
     let mut received = site.application.state.received.subscribe();
     soon(received.wait_for(|bytes| *bytes == 3)).await.unwrap();
     assert_eq!(site.workload.leases(), 1);
-    drop(client);
+    client.leave().await;
     site.has_leases(0).await;
     // The upstream's connection was closed with it: half a request must not be completed by another.
     soon(site.application.state.open.subscribe().wait_for(|open| *open == 0)).await.unwrap();
@@ -99,7 +99,7 @@ async fn a_client_that_leaves_in_the_middle_of_the_answer_lets_go() {
     client.write("GET /sse HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
     client.read_until("text/event-stream").await;
     assert_eq!(site.workload.leases(), 1);
-    drop(client);
+    client.leave().await;
     site.has_leases(0).await;
     soon(site.application.state.open.subscribe().wait_for(|open| *open == 0)).await.unwrap();
 }
@@ -111,10 +111,85 @@ async fn a_client_that_leaves_while_it_is_held_waits_for_nothing_more() {
     let mut client = Raw::connect(site.address).await;
     client.write("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
     site.has_waiting(1).await;
-    drop(client);
+    client.leave().await;
     site.has_waiting(0).await;
     site.application.state.is_up.store(true, Ordering::SeqCst);
     site.is(PhaseName::Ready).await;
+    site.has_leases(0).await;
+}
+
+/// What it asked for is not done for nobody when the workload wakes.
+#[tokio::test]
+async fn a_client_that_leaves_while_its_upload_is_held_is_forgotten() {
+    // As much as a socket takes in: an end behind more than that does not arrive.
+    let whole = "x".repeat(40_000);
+    let uploads = [
+        // Chunked: its end has not come, or is not read yet.
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".to_owned(),
+        format!("Transfer-Encoding: chunked\r\n\r\n9c40\r\n{whole}\r\n0\r\n\r\n"),
+        // Half of it is there.
+        "Content-Length: 6\r\n\r\nabc".to_owned(),
+        // All of it is there, and not all was read.
+        format!("Content-Length: 40000\r\n\r\n{whole}"),
+        "Content-Length: 3\r\n\r\nabc".to_owned(),
+    ];
+    let site = Site::asleep().await;
+    site.application.state.is_up.store(false, Ordering::SeqCst);
+    for upload in uploads {
+        let mut client = Raw::connect(site.address).await;
+        client.write("POST /upload HTTP/1.1\r\nHost: app.test\r\n").await;
+        client.write(&upload).await;
+        site.has_waiting(1).await;
+        client.leave().await;
+        site.has_waiting(0).await;
+    }
+    site.application.state.is_up.store(true, Ordering::SeqCst);
+    site.is(PhaseName::Ready).await;
+    assert_eq!(site.get("/").await.status, 200);
+    assert_eq!(site.application.requests(), 1, "and that was the last one");
+    site.has_leases(0).await;
+}
+
+/// RFC 9112 does not forbid it, and `nc -N` does it.
+#[tokio::test]
+async fn a_client_that_has_said_all_is_answered() {
+    let requests = [
+        "GET / HTTP/1.1\r\nHost: app.test\r\n\r\n".to_owned(),
+        "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 3\r\n\r\nabc".to_owned(),
+        format!(
+            "POST /upload HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\n\r\n\
+             9c40\r\n{}\r\n0\r\n\r\n",
+            "x".repeat(40_000)
+        ),
+    ];
+    for request in &requests {
+        let site = Site::asleep().await;
+        site.application.state.is_up.store(false, Ordering::SeqCst);
+        let mut client = Raw::connect(site.address).await;
+        client.write_all_there_is(request).await;
+        site.has_waiting(1).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        site.application.state.is_up.store(true, Ordering::SeqCst);
+        let answer = client.read_all().await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        // Likewise where nothing is waited for.
+        let mut client = Raw::connect(site.address).await;
+        client.write_all_there_is(request).await;
+        let answer = client.read_all().await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        site.has_leases(0).await;
+    }
+}
+
+/// Who has said all may still go away.
+#[tokio::test]
+async fn a_client_that_has_said_all_and_breaks_off_lets_go() {
+    let site = Site::ready().await;
+    let mut client = Raw::connect(site.address).await;
+    client.write_all_there_is("GET /hang HTTP/1.1\r\nHost: app.test\r\n\r\n").await;
+    eventually("the request", || site.application.requests() == 1).await;
+    client.0.set_zero_linger().unwrap();
+    drop(client);
     site.has_leases(0).await;
 }
 

@@ -125,7 +125,9 @@ async fn what_does_not_fit_on_a_connection_goes_by_another() {
     }
     assert_eq!(site.application.connections(), opened + 3);
     assert_eq!(site.workload.leases(), 5);
-    drop(open);
+    for client in open {
+        client.leave().await;
+    }
     site.has_leases(0).await;
     assert_eq!(site.get("/").await.status, 200);
     assert_eq!(site.application.connections(), opened + 3, "there is room again");

@@ -101,6 +101,8 @@ pub(crate) struct Download {
     ended: bool,
     /// What the exchange takes, until it is complete.
     taken: Option<(Connection, Usage)>,
+    /// How it broke off. What came before is sent first: it is told of at the next look.
+    failure: Option<hyper::Error>,
     flight: Flight,
     /// Looks whether anything passes, of an answer that is not there at once.
     watch: Option<Watch>,
@@ -113,31 +115,50 @@ impl Download {
         usage: Usage,
         flight: Flight,
     ) -> Self {
-        Self { body, ended: false, taken: Some((connection, usage)), flight, watch: None }
+        let taken = Some((connection, usage));
+        Self { body, ended: false, taken, failure: None, flight, watch: None }
     }
 
     fn poll_frame(
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let stake = self.taken.as_ref().and_then(|(_, usage)| usage.stake());
-        let body = Pin::new(&mut self.body);
-        let polled = match stake {
-            None => body.poll_frame(context),
-            Some(stake) => stake.pass(Way::Down, context, |context| body.poll_frame(context)),
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Some(Err(failure)));
+        }
+        let Self { body, taken, .. } = self;
+        let mut fed = |context: &mut Context<'_>| Pin::new(&mut *body).poll_frame(context);
+        let (polled, stake) = match taken {
+            None => (fed(context), None),
+            Some((connection, usage)) => match usage.stake() {
+                None => (connection.poll(context, fed), None),
+                Some(stake) => {
+                    let polled =
+                        stake.pass(Way::Down, context, |context| connection.poll(context, fed));
+                    (polled, Some(stake))
+                }
+            },
+        };
+        let polled = match polled {
+            Poll::Ready(Some(Err(error))) => {
+                let shown = &error as &dyn std::error::Error;
+                tracing::debug!(error = shown, "an answer broke off");
+                self.failure = Some(error);
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            polled => polled,
         };
         match &polled {
-            Poll::Pending => {}
-            Poll::Ready(None) => self.ended = true,
             Poll::Ready(Some(Ok(frame))) => {
                 self.flight.passed(frame.data_ref().map_or(0, Bytes::len));
             }
-            Poll::Ready(Some(Err(error))) => {
-                tracing::debug!(error = error as &dyn std::error::Error, "an answer broke off");
-            }
+            Poll::Ready(_) => self.ended = true,
+            Poll::Pending => {}
         }
         if let Some(stake) = stake {
-            if self.is_through() {
+            let is_through = self.ended || self.body.is_end_stream();
+            if is_through {
                 // Its client may take the last piece whenever it wants.
                 self.complete();
             } else if self.watch.is_none() {

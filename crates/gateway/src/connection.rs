@@ -32,11 +32,12 @@ use self::attended::Attended;
 use crate::{
     client::{Client, Scheme},
     dial, forwarders,
-    gateway::{Inner, ListenerOptions, Phases, Slot},
+    gateway::{Inner, ListenerOptions, Phases, Signal, Slot},
     handler,
     headers::PeerHeaders,
     in_flight::{Place, Streams},
     tls::Secured,
+    woken::WhenWoken,
 };
 
 /// A connection that was accepted, of which nothing was read yet.
@@ -229,18 +230,22 @@ where
         .max_header_size(options.max_header_bytes);
     let service = service_fn(move |request| handler::handle(Arc::clone(&context), request));
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
-    let mut connection = std::pin::pin!(connection);
+    let mut connection = pin!(connection);
+    let mut signal = pin!(phases.next());
 
     let ended = tokio::select! {
+        biased;
         ended = &mut connection => ended,
-        () = phases.shutdown.cancelled() => {
+        signal = WhenWoken::new(signal.as_mut()) => {
+            if signal == Signal::Cut {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = &mut connection => ended,
                 () = phases.cut.cancelled() => return,
             }
         }
-        () = phases.cut.cancelled() => return,
     };
     if let Err(error) = ended {
         tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended");

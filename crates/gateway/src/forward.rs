@@ -123,7 +123,7 @@ fn pass_on(
     run: Arc<ReadyRun>,
     client: Option<OnUpgrade>,
 ) -> Response<ResponseBody> {
-    let Answered { mut response, connection, usage } = answered;
+    let Answered { mut response, mut connection, usage } = answered;
     let workload = exchange.workload().name();
     let status = response.status();
     tracing::debug!(workload, route = exchange.spec().name, %status, "answered");
@@ -141,6 +141,7 @@ fn pass_on(
         return Problem::new(Reason::UpstreamFailed, detail).into_response();
     };
     let upstream = hyper::upgrade::on(&mut response);
+    connection.go_on();
     let response_headers = exchange.spec().response_headers.clone();
     tunnel::start(exchange, run, client, upstream, connection, usage);
     headers::prepare_response(response.headers_mut(), true);

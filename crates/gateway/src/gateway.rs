@@ -375,6 +375,24 @@ impl Phases {
         let cut = CancellationToken::new();
         Self { shutdown, expired: cut.child_token(), cut }
     }
+
+    /// Waits for what a connection that serves has to hear of.
+    pub(crate) async fn next(&self) -> Signal {
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => Signal::Cut,
+            () = self.shutdown.cancelled() => Signal::Shutdown,
+        }
+    }
+}
+
+/// What is asked of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// It begins nothing new.
+    Shutdown,
+    /// It ends now.
+    Cut,
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ mod tunnel;
 mod udp;
 pub mod upstream;
 mod veto;
+mod woken;
 
 pub use access::{Access, AllowedNetworks, BasicAuth, ForwardAuth, ForwardAuthError, UsersError};
 pub use gateway::{Drained, Gateway, ListenerOptions};

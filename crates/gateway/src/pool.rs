@@ -2,6 +2,7 @@
 //! dropped with it: what was connected to an earlier run is never used for a later one. When the
 //! workload leaves ready, what is unused is closed: no application ends the later for it.
 
+mod alone;
 mod multiplexed;
 mod obtain;
 
@@ -12,25 +13,26 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU8, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
 use drowse_watcher::{ReadyRun, Workload};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::{
     runtime::Handle,
     sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     task::AbortHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
-use self::multiplexed::{Multiplexed, Share};
 pub(crate) use self::obtain::{NotObtained, Obtained};
+use self::{
+    alone::{Alone, Rest},
+    multiplexed::{Multiplexed, Share},
+};
 use crate::{
-    body::RequestBody,
-    dial::{self, Answering, Dialer, Protocols, Spoken},
+    dial::{self, Dialer, Protocols, Spoken},
     upstream::{Chooser, NoUpstream, Target, Upstream},
 };
 
@@ -55,9 +57,6 @@ const OPENINGS: usize = 256;
 /// How long an upload may go on after its answer is through: an upstream that answers before it has read
 /// everything may still do so, and one that does not must not be kept awake by it.
 pub(crate) const LINGER: Duration = Duration::from_secs(30);
-
-/// The largest head of an answer.
-const MAX_HEAD: usize = 256 * 1024;
 
 /// The connections of one route, over all runs.
 pub(crate) struct Pools {
@@ -239,8 +238,8 @@ impl Pool {
             return None;
         }
         let now = Instant::now();
-        while let Some((alone, since)) = kept.idle.pop() {
-            if !alone.sender.is_closed() && now.duration_since(since) < IDLE_TIMEOUT {
+        while let Some((mut alone, since)) = kept.idle.pop() {
+            if now.duration_since(since) < IDLE_TIMEOUT && alone.is_open() {
                 return Some(self.connection(Carrier::Alone(alone)));
             }
         }
@@ -287,19 +286,8 @@ impl Pool {
             self.keep(|kept| kept.shared.push(shared));
             return Ok(self.connection(Carrier::Shared(share)));
         }
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(MAX_HEAD);
-        let handshake = builder.handshake(TokioIo::new(Answering::new(dialled.stream)));
-        let (sender, connection) = handshake.await.map_err(io::Error::other)?;
-        // It ends when its sender is dropped, or with the connection.
-        let task = tokio::spawn(async move {
-            let _place = place;
-            if let Err(error) = connection.with_upgrades().await {
-                let error = &error as &dyn std::error::Error;
-                tracing::debug!(error, "an upstream connection ended");
-            }
-        });
-        Ok(self.connection(Carrier::Alone(Alone { sender, task: task.abort_handle() })))
+        let alone = Alone::on(dialled.stream, place).await?;
+        Ok(self.connection(Carrier::Alone(alone)))
     }
 
     fn connection(self: &Arc<Self>, carrier: Carrier) -> Connection {
@@ -308,17 +296,17 @@ impl Pool {
 
     /// Keeps something, unless the run is over.
     fn keep(self: &Arc<Self>, add: impl FnOnce(&mut Kept)) {
-        // Without a runtime everything is being torn down.
-        let Ok(runtime) = Handle::try_current() else { return };
         let mut kept = self.kept();
         if kept.is_over {
             return;
         }
-        add(&mut kept);
         if kept.keeper.is_none() {
+            // Without a runtime everything is being torn down.
+            let Ok(runtime) = Handle::try_current() else { return };
             let keeper = keep_until_over(Arc::downgrade(self), self.workload.clone(), self.epoch);
             kept.keeper = Some(runtime.spawn(keeper).abort_handle());
         }
+        add(&mut kept);
     }
 
     fn put_idle(self: &Arc<Self>, alone: Alone) {
@@ -341,8 +329,8 @@ impl Pool {
     fn reap(&self) -> Option<Instant> {
         let mut kept = self.kept();
         let now = Instant::now();
-        kept.idle.retain(|(alone, since)| {
-            !alone.sender.is_closed() && now.duration_since(*since) < IDLE_TIMEOUT
+        kept.idle.retain_mut(|(alone, since)| {
+            now.duration_since(*since) < IDLE_TIMEOUT && alone.is_open()
         });
         kept.shared.retain(|shared| !shared.is_closed() && !shared.is_long_quiet());
         let oldest = kept.idle.first().map(|(_, since)| *since + IDLE_TIMEOUT);
@@ -415,27 +403,54 @@ pub(crate) enum Carrier {
     Shared(Share),
 }
 
-/// A connection that carries one request at a time.
-pub(crate) struct Alone {
-    pub(crate) sender: SendRequest<RequestBody>,
-    /// Which drives it.
-    task: AbortHandle,
-}
-
 impl Connection {
     /// Whether other requests may be on it.
     pub(crate) fn is_shared(&self) -> bool {
         matches!(self.carrier, Carrier::Shared(_))
     }
 
+    /// Polls what comes on it.
+    pub(crate) fn poll<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        mut fed: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        match &mut self.carrier {
+            Carrier::Alone(alone) => alone.poll(context, fed),
+            Carrier::Shared(_) => fed(context),
+        }
+    }
+
+    /// Lets it go on also while nothing that comes on it is polled: an upload that its answer has
+    /// overtaken must not wait for a client to read, nor an upgrade for anybody. It carries no further
+    /// request.
+    pub(crate) fn go_on(&mut self) {
+        // Without a runtime everything is being torn down.
+        if let (Carrier::Alone(alone), Ok(runtime)) = (&mut self.carrier, Handle::try_current()) {
+            alone.go_on(&runtime);
+        }
+    }
+
     /// Keeps it for the next request.
     pub(crate) fn give_back(self) {
-        match self.carrier {
-            Carrier::Alone(alone) if !alone.sender.is_closed() => self.pool.put_idle(alone),
-            Carrier::Alone(_) => {}
+        let Self { carrier, pool } = self;
+        match carrier {
+            Carrier::Alone(alone) => match alone.rest() {
+                Rest::Idle(alone) => pool.put_idle(alone),
+                Rest::Busy(mut alone) => {
+                    if let Ok(runtime) = Handle::try_current() {
+                        runtime.spawn(async move {
+                            if timeout(LINGER, alone.is_through()).await == Ok(true) {
+                                pool.put_idle(alone);
+                            }
+                        });
+                    }
+                }
+                Rest::Gone => {}
+            },
             Carrier::Shared(share) => {
                 drop(share);
-                self.pool.tell_waiting();
+                pool.tell_waiting();
             }
         }
     }
@@ -443,18 +458,15 @@ impl Connection {
     /// Ends what is still on its way, at whatever stage: nobody waits for it.
     pub(crate) fn cut(self) {
         if let Carrier::Alone(alone) = self.carrier {
-            alone.task.abort();
+            alone.cut();
         }
     }
 
     /// Lets an upload go on whose answer is through, for a while.
-    pub(crate) fn linger(self) {
-        // Without a runtime everything is being torn down.
+    pub(crate) fn linger(mut self) {
+        self.go_on();
         if let (Carrier::Alone(alone), Ok(runtime)) = (self.carrier, Handle::try_current()) {
-            runtime.spawn(async move {
-                sleep(LINGER).await;
-                alone.task.abort();
-            });
+            runtime.spawn(alone.end_within(LINGER));
         }
     }
 }

@@ -31,9 +31,6 @@ use crate::{
 /// slow answers do not hold up the rest.
 const OPENING: Duration = Duration::from_millis(250);
 
-/// How long a connection that was given back may take to be ready again: it is, all but at once.
-const SETTLING: Duration = Duration::from_millis(100);
-
 /// A request that may be sent, and perhaps sent again.
 pub(crate) struct Request {
     parts: Parts,
@@ -166,11 +163,16 @@ pub(crate) async fn send(
             return Err(unsent(over(), message));
         }
         let answered = {
-            let answer = pin!(exchange_on(&mut connection, message, is_reused, scheme));
+            let answer = pin!(exchange_on(&mut connection, message, scheme));
             within(bound, answer, &usage, || drop(turn)).await
         };
         let error = match answered {
-            Some(Ok(response)) => return Ok(Answered { response, connection, usage }),
+            Some(Ok(response)) => {
+                if !usage.is_sent() {
+                    connection.go_on();
+                }
+                return Ok(Answered { response, connection, usage });
+            }
             None => {
                 let detail = format!("{name} at {target} did not answer within {bound:?}.");
                 return Err(Failure::for_good(Reason::UpstreamTimeout, detail));
@@ -234,19 +236,13 @@ enum Unanswered {
 async fn exchange_on(
     connection: &mut Connection,
     mut message: http::Request<RequestBody>,
-    is_reused: bool,
     scheme: &UpstreamScheme,
 ) -> Result<Response<Incoming>, Unanswered> {
     let answered = match &mut connection.carrier {
         Carrier::Alone(alone) => {
-            let sender = &mut alone.sender;
             dialect::as_http1(&mut message);
             ask_before_body(&mut message);
-            if is_reused && !sender.is_ready() {
-                // If it does not become ready, sending says so.
-                _ = timeout(SETTLING, sender.ready()).await;
-            }
-            sender.try_send_request(message).await
+            alone.ask(message).await
         }
         Carrier::Shared(share) => {
             dialect::as_http2(&mut message, scheme.of_url());

@@ -17,6 +17,12 @@ pub(crate) struct Obtained<'a> {
     pub(crate) turn: Option<SemaphorePermit<'a>>,
 }
 
+impl Obtained<'_> {
+    fn at_hand(connection: Connection) -> Self {
+        Self { connection, is_reused: true, turn: None }
+    }
+}
+
 /// Why there is no connection.
 pub(crate) enum NotObtained {
     /// Too many others want one, for too long.
@@ -38,16 +44,27 @@ impl Pools {
         wanted: Wanted,
         bound: Duration,
     ) -> Result<Obtained<'a>, NotObtained> {
-        let reused = |connection| Ok(Obtained { connection, is_reused: true, turn: None });
-        if let Some(connection) = pool.take(wanted) {
-            return reused(connection);
+        match pool.take(wanted) {
+            Some(connection) => Ok(Obtained::at_hand(connection)),
+            // Rare, and large: not part of each request's memory.
+            None => Box::pin(self.wait(pool, run, target, wanted, bound)).await,
         }
+    }
+
+    async fn wait<'a>(
+        &self,
+        pool: &'a Arc<Pool>,
+        run: &ReadyRun,
+        target: &Target,
+        wanted: Wanted,
+        bound: Duration,
+    ) -> Result<Obtained<'a>, NotObtained> {
         let turn = self.turn(pool, wanted.protocols);
         let turn = timeout(bound, turn).await.map_err(|_| NotObtained::Crowded)?;
         // While it waited, a connection may have become free.
         let free = timeout(bound, pool.free(wanted)).await.map_err(|_| NotObtained::Crowded)?;
         let place = match free {
-            Free::Connection(connection) => return reused(connection),
+            Free::Connection(connection) => return Ok(Obtained::at_hand(connection)),
             Free::Place(place) => place,
         };
         // Others may have found meanwhile that nobody is there: then each would wait for nothing.

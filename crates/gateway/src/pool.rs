@@ -225,7 +225,8 @@ impl Pool {
         upstream.target.as_ref().ok_or(NoTarget::NotKnown)
     }
 
-    /// A connection with room for a request, and that nothing was seen to be wrong with.
+    /// A connection with room for a request, and that nothing was seen to be wrong with when it was
+    /// used last.
     fn take(self: &Arc<Self>, wanted: Wanted) -> Option<Connection> {
         let mut kept = self.kept();
         if wanted.protocols == Protocols::Any && !kept.shared.is_empty() {
@@ -238,11 +239,13 @@ impl Pool {
             return None;
         }
         let now = Instant::now();
-        while let Some((mut alone, since)) = kept.idle.pop() {
-            if now.duration_since(since) < IDLE_TIMEOUT && alone.is_open() {
-                return Some(self.connection(Carrier::Alone(alone)));
-            }
+        // One that was closed meanwhile says so when it is used, before anything is sent on it.
+        let (alone, since) = kept.idle.pop()?;
+        if now.duration_since(since) < IDLE_TIMEOUT {
+            return Some(self.connection(Carrier::Alone(alone)));
         }
+        // Those before it have been idle for longer.
+        kept.idle.clear();
         None
     }
 

@@ -181,8 +181,8 @@ pub(crate) async fn send(
                 if !is_reused {
                     return Err(unreachable(failed(&error), *unsent));
                 }
+                // It was seen to be closed before it was used; the next one may not be.
                 message = *unsent;
-                wanted.is_fresh = true;
                 continue;
             }
             Some(Err(Unanswered::Broken(error))) => match usage.fault() {

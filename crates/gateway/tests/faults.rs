@@ -337,3 +337,44 @@ async fn descriptors_that_run_out_are_no_fault_of_the_application() {
     assert_eq!(site.workload.snapshot().last_error, None);
     assert_eq!(client::send(&mut client, get()).await.status, 200);
 }
+
+/// A client that reads nothing before it has sent everything is not waited for by its own upload.
+#[tokio::test]
+async fn an_upload_goes_on_while_its_answer_waits_for_the_client() {
+    /// More than there is room for on the way.
+    const LONG: usize = 16 << 20;
+    let _alone = ALONE.lock().await;
+    let site = Site::ready().await;
+    let (address, serving) = upstream(|stream| {
+        Box::pin(async move {
+            let (mut from, mut to) = stream.into_split();
+            let answers = async {
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n");
+                to.write_all(head.as_bytes()).await.unwrap();
+                to.write_all(&vec![b'y'; LONG]).await.unwrap();
+            };
+            let reads = async {
+                let mut bytes = vec![0; 64 * 1024];
+                let mut last = 0;
+                while last != b'z' {
+                    let count = from.read(&mut bytes).await.unwrap();
+                    last = bytes[..count].last().copied().unwrap_or(b'z');
+                }
+            };
+            tokio::join!(answers, reads);
+        })
+    })
+    .await;
+    leads_to(&site, address);
+    let mut client = Raw::connect(site.address).await;
+    let head = "POST / HTTP/1.1\r\nHost: faulty.test\r\nConnection: close\r\nContent-Length:";
+    client.write(&format!("{head} {LONG}\r\n\r\n")).await;
+    client.write(&"x".repeat(LONG - 1)).await;
+    client.write("z").await;
+    let answer = client.read_all().await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    assert_eq!(body.len(), LONG);
+    site.has_leases(0).await;
+    serving.abort();
+}

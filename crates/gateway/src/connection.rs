@@ -6,6 +6,7 @@ mod first_bytes;
 mod http2;
 mod secure;
 mod stream;
+mod timer;
 
 use std::{
     net::SocketAddr,
@@ -19,7 +20,7 @@ use std::{
 
 use http::HeaderMap;
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,7 +29,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use self::attended::Attended;
+use self::{attended::Attended, timer::Timekeeper};
 use crate::{
     client::{Client, Scheme},
     dial, forwarders,
@@ -223,7 +224,7 @@ where
     let phases = context.phases.clone();
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(Timekeeper::default())
         .header_read_timeout(options.header_read_timeout)
         // The stream itself knows who has left and who has said all.
         .half_close(true)

@@ -82,6 +82,7 @@ impl Alone {
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
         let Self { sender, driver } = self;
         let answer = sender.try_send_request(message);
+        driver.look();
         async move {
             let mut answer = pin!(answer);
             poll_fn(|context| driver.poll(context, |context| answer.as_mut().poll(context))).await
@@ -159,12 +160,15 @@ impl Driver {
     ) -> Poll<T> {
         if let Self::User(driven) = self {
             driven.woken.tell_nobody();
-            let came = fed(&mut driven.woken.context());
+            let mut came = fed(&mut driven.woken.context());
             if came.is_ready() {
                 return came;
             }
-            if driven.drive().is_pending() {
-                let came = fed(&mut driven.woken.context());
+            let is_woken = driven.woken.take();
+            if !is_woken || driven.drive().is_pending() {
+                if is_woken {
+                    came = fed(&mut driven.woken.context());
+                }
                 if came.is_pending() {
                     driven.woken.tell(context.waker());
                 }
@@ -180,7 +184,7 @@ impl Driver {
     fn look(&mut self) {
         if let Self::User(driven) = self {
             driven.woken.tell_nobody();
-            if driven.drive().is_ready() {
+            if driven.woken.take() && driven.drive().is_ready() {
                 *self = Self::Over;
             }
         }
@@ -190,9 +194,6 @@ impl Driver {
 impl Driven {
     /// Ready when it is closed.
     fn drive(&mut self) -> Poll<()> {
-        if !self.woken.take() {
-            return Poll::Pending;
-        }
         let polled = self.connection.as_mut().poll(&mut self.woken.context());
         polled.map(|ended| tell(&ended))
     }

@@ -88,7 +88,7 @@ async fn send_again(
     let mut sent = 0;
     loop {
         if failure.condemns_the_run {
-            let error = &failure.problem.detail;
+            let error = failure.problem.words();
             tracing::debug!(
                 workload = workload.name(),
                 epoch = run.epoch,
@@ -100,7 +100,7 @@ async fn send_again(
         sent += u32::from(failure.was_sent);
         let request = match failure.again {
             Some(request) if sent < MAX_SENT && deadline.remaining() > pause => request,
-            _ => return Err(Box::new(failure.problem.into_response())),
+            _ => return Err(Box::new(failed(exchange, failure.problem))),
         };
         sleep(pause).await;
         pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
@@ -114,6 +114,16 @@ async fn send_again(
             Err(failure) => failure,
         };
     }
+}
+
+/// What a client gets for its upstream's failure. Whose address it has and what was met there is told in
+/// the log, wherever else it is.
+fn failed(exchange: &Exchange, problem: Problem) -> Response<ResponseBody> {
+    let (workload, route) = (exchange.workload().name(), &exchange.spec().name);
+    if problem.in_full.is_some() {
+        tracing::warn!(workload, route, error = problem.words(), "a request was not answered");
+    }
+    problem.for_clients_of(exchange.spec()).into_response()
 }
 
 /// The client's answer: streamed as it comes.

@@ -93,7 +93,10 @@ async fn refusal(
     Box::new(match passive {
         Some(answer) => answer,
         None if negotiate::is_navigation(parts) => page::of_error(exchange, parts, error).await,
-        None => problem::of_wake(workload.name(), error).into_response(),
+        None => {
+            let problem = problem::of_wake(workload.name(), error);
+            problem.for_clients_of(exchange.spec()).into_response()
+        }
     })
 }
 

@@ -11,14 +11,17 @@ use serde::Serialize;
 
 use drowse_watcher::WakeError;
 
-use crate::body::ResponseBody;
+use crate::{body::ResponseBody, route::RouteSpec};
 
 /// Why a request was not forwarded, or its answer not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
     pub(crate) reason: Reason,
-    /// What happened, in a sentence for people.
+    /// What happened, in a sentence for people: nothing that is not everybody's business.
     pub(crate) detail: String,
+    /// The same in full, with the names and messages of containers and engines, and with addresses
+    /// inside: for the log, and for those to whom the route shows it.
+    pub(crate) in_full: Option<String>,
     /// When it is worth trying again.
     pub(crate) retry_after: Option<Duration>,
 }
@@ -144,7 +147,28 @@ struct Details<'a> {
 
 impl Problem {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), retry_after: None }
+        Self { reason, detail: detail.into(), in_full: None, retry_after: None }
+    }
+
+    pub(crate) fn in_full(mut self, words: impl Into<String>) -> Self {
+        self.in_full = Some(words.into());
+        self
+    }
+
+    /// All that is known.
+    pub(crate) fn words(&self) -> &str {
+        self.in_full.as_deref().unwrap_or(&self.detail)
+    }
+
+    /// The same for whoever asks this route: with all that is known if it shows that, as its waiting
+    /// page does, else as far as it is everybody's business.
+    pub(crate) fn for_clients_of(mut self, route: &RouteSpec) -> Self {
+        if let Some(words) = self.in_full.take()
+            && route.page_details
+        {
+            self.detail = words;
+        }
+        self
     }
 
     pub(crate) fn retry_after(mut self, pause: Duration) -> Self {
@@ -196,7 +220,30 @@ pub(crate) fn own(
 /// What strangers are told of a right that drowse lacks: which, and where, is its user's business.
 pub(crate) const LACKS_RIGHT: &str = "drowse lacks a right on its engine; its log says which";
 
-/// What the one who asked is told of a refused lease.
+/// What everybody is told of a refused lease: its class, and whether its process ended with a code.
+fn words_for_strangers(error: &WakeError) -> String {
+    match error {
+        WakeError::Failed { exit: Some(code), .. } => {
+            format!("it does not start: its process ended with exit code {code}")
+        }
+        WakeError::Failed { exit: None, .. } => "it does not start".to_owned(),
+        WakeError::Timeout { after, phase, .. } => format!("not ready after {after:?} ({phase})"),
+        WakeError::Locked { .. } => "something else holds it".to_owned(),
+        WakeError::Dependency { source, .. } => {
+            format!("something that it needs is not ready: {}", words_for_strangers(source))
+        }
+        WakeError::HeldAsleep { .. } => "held asleep".to_owned(),
+        WakeError::Misconfigured { .. } => "its configuration is in error".to_owned(),
+        WakeError::NotFound
+        | WakeError::EngineUnavailable { .. }
+        | WakeError::NotPermitted { .. }
+        | WakeError::Asleep
+        | WakeError::Closed => words_of(error),
+        _ => "it cannot be woken".to_owned(),
+    }
+}
+
+/// What is told of a refused lease where details are shown.
 pub(crate) fn words_of(error: &WakeError) -> String {
     match error {
         WakeError::NotPermitted { .. } => LACKS_RIGHT.to_owned(),
@@ -209,35 +256,88 @@ pub(crate) fn words_of(error: &WakeError) -> String {
 
 /// The problem that a refused lease is for the one who asked.
 pub(crate) fn of_wake(workload: &str, error: &WakeError) -> Problem {
-    let detail = format!("{workload}: {}", words_of(error));
-    match error {
-        WakeError::NotFound => Problem::new(Reason::NotFound, detail),
-        WakeError::Failed { retry_after, .. } => {
-            Problem::new(Reason::StartFailed, detail).retry_after(*retry_after)
-        }
-        WakeError::Timeout { .. } => {
-            Problem::new(Reason::Timeout, detail).retry_after(Duration::from_secs(5))
-        }
+    let (reason, retry_after) = class_of(error);
+    Problem {
+        reason,
+        detail: format!("{workload}: {}", words_for_strangers(error)),
+        in_full: Some(format!("{workload}: {}", words_of(error))),
+        retry_after,
+    }
+}
+
+fn class_of(error: &WakeError) -> (Reason, Option<Duration>) {
+    let (soon, later) = (Duration::from_secs(5), Duration::from_mins(1));
+    let (reason, retry_after) = match error {
+        WakeError::NotFound => return (Reason::NotFound, None),
+        WakeError::Dependency { source, .. } => return class_of(source),
+        WakeError::Failed { retry_after, .. } => (Reason::StartFailed, *retry_after),
+        WakeError::Timeout { .. } => (Reason::Timeout, soon),
         WakeError::EngineUnavailable { retry_after, .. } => {
-            Problem::new(Reason::EngineUnavailable, detail).retry_after(*retry_after)
+            (Reason::EngineUnavailable, *retry_after)
         }
-        WakeError::NotPermitted { retry_after, .. } => {
-            Problem::new(Reason::NotPermitted, detail).retry_after(*retry_after)
-        }
-        WakeError::Locked { retry_after, .. } => {
-            Problem::new(Reason::Locked, detail).retry_after(*retry_after)
-        }
-        WakeError::Dependency { source, .. } => Problem { detail, ..of_wake(workload, source) },
+        WakeError::NotPermitted { retry_after, .. } => (Reason::NotPermitted, *retry_after),
+        WakeError::Locked { retry_after, .. } => (Reason::Locked, *retry_after),
         WakeError::HeldAsleep { retry_after, .. } => {
-            let retry_after = retry_after.unwrap_or(Duration::from_mins(1));
-            Problem::new(Reason::HeldAsleep, detail).retry_after(retry_after)
+            (Reason::HeldAsleep, retry_after.unwrap_or(later))
         }
-        WakeError::Misconfigured { .. } => {
-            Problem::new(Reason::Misconfigured, detail).retry_after(Duration::from_mins(1))
-        }
-        WakeError::Asleep => {
-            Problem::new(Reason::Asleep, detail).retry_after(Duration::from_mins(1))
-        }
-        _ => Problem::new(Reason::NotManaged, detail).retry_after(Duration::from_secs(5)),
+        WakeError::Misconfigured { .. } => (Reason::Misconfigured, later),
+        WakeError::Asleep => (Reason::Asleep, later),
+        _ => (Reason::NotManaged, soon),
+    };
+    (reason, Some(retry_after))
+}
+
+#[cfg(test)]
+mod tests {
+    use drowse_watcher::PhaseName;
+
+    use super::*;
+
+    #[test]
+    fn strangers_are_told_the_class_and_what_shows_the_rest_is_told_all() {
+        let reason = || "of a secret".to_owned();
+        let pause = Duration::from_secs(3);
+        let failed = |exit| WakeError::Failed {
+            reason: "no secret image".to_owned(),
+            exit,
+            retry_after: pause,
+            source: None,
+        };
+        let errors = [
+            WakeError::NotFound,
+            failed(None),
+            failed(Some(7)),
+            WakeError::Timeout { after: pause, phase: PhaseName::Probing, reason: reason() },
+            WakeError::Locked { by: "a secret backup".to_owned(), retry_after: pause },
+            WakeError::HeldAsleep { reason: reason(), retry_after: None },
+            WakeError::Misconfigured { reason: reason() },
+            WakeError::Dependency {
+                name: "secret-db".to_owned(),
+                source: Box::new(failed(Some(1))),
+            },
+        ];
+        let problems = errors.map(|error| of_wake("wiki", &error));
+        let told: Vec<_> = problems.iter().map(|problem| problem.detail.as_str()).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        wiki: there is no such container
+        wiki: it does not start
+        wiki: it does not start: its process ended with exit code 7
+        wiki: not ready after 3s (probing)
+        wiki: something else holds it
+        wiki: held asleep
+        wiki: its configuration is in error
+        wiki: something that it needs is not ready: it does not start: its process ended with exit code 1
+        ");
+        let all: Vec<_> = problems.iter().map(Problem::words).collect();
+        insta::assert_snapshot!(all.join("\n"), @r"
+        wiki: there is no such container
+        wiki: it does not start: no secret image
+        wiki: it does not start: no secret image
+        wiki: not ready after 3s (probing): of a secret
+        wiki: locked: a secret backup
+        wiki: held asleep: of a secret
+        wiki: its configuration is in error: of a secret
+        wiki: it needs `secret-db`, which is not ready: it does not start: no secret image
+        ");
     }
 }

@@ -44,8 +44,9 @@ pub struct RouteSpec {
     pub request_headers: HeaderChanges,
     /// What changes in the headers of the upstream's answers.
     pub response_headers: HeaderChanges,
-    /// Whether the waiting page shows what an engine says and what the workload needs: names and
-    /// messages of containers, for everybody who may ask. Not unless said.
+    /// Whether the waiting page and the errors for programs show what an engine says, what the workload
+    /// needs and where it is: names, messages and addresses of containers, for everybody who may ask.
+    /// Not unless said: then they tell the class and an exit code, and the log the rest.
     pub page_details: bool,
     /// Who may enter, asked before anything is woken; everybody unless said.
     pub access: Access,

@@ -90,8 +90,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    fn for_good(reason: Reason, detail: String) -> Self {
-        let problem = Problem::new(reason, detail);
+    fn for_good(problem: Problem) -> Self {
         Self { problem, condemns_the_run: false, was_sent: true, again: None }
     }
 }
@@ -111,11 +110,13 @@ pub(crate) async fn send(
             NoTarget::NoUpstream(none) => none.to_string(),
             NoTarget::NotKnown => "its address is not known".to_owned(),
         };
-        Failure::for_good(Reason::NoUpstream, format!("{name}: {why}"))
+        let problem = Problem::new(Reason::NoUpstream, format!("{name}: it has no address."));
+        Failure::for_good(problem.in_full(format!("{name}: {why}")))
     })?;
     let failed = |error: &dyn StdError| {
-        let detail = format!("{name} at {target}: {}", chain(error));
-        Problem::new(Reason::UpstreamFailed, detail)
+        let detail = format!("{name}: it cannot be reached, or did not answer as it should.");
+        let problem = Problem::new(Reason::UpstreamFailed, detail);
+        problem.in_full(format!("{name} at {target}: {}", chain(error)))
     };
 
     let scheme = &pools.dialer().scheme;
@@ -174,8 +175,10 @@ pub(crate) async fn send(
                 return Ok(Answered { response, connection, usage });
             }
             None => {
-                let detail = format!("{name} at {target} did not answer within {bound:?}.");
-                return Err(Failure::for_good(Reason::UpstreamTimeout, detail));
+                let detail = format!("{name} did not answer within {bound:?}.");
+                let problem = Problem::new(Reason::UpstreamTimeout, detail)
+                    .in_full(format!("{name} at {target} did not answer within {bound:?}."));
+                return Err(Failure::for_good(problem));
             }
             Some(Err(Unanswered::NotSent(unsent, error))) => {
                 if !is_reused {
@@ -188,11 +191,11 @@ pub(crate) async fn send(
             Some(Err(Unanswered::Broken(error))) => match usage.fault() {
                 Some(Fault::Stalled(bound)) => {
                     let detail = format!("Nothing of the request's body came for {bound:?}.");
-                    return Err(Failure::for_good(Reason::BodyTimeout, detail));
+                    return Err(Failure::for_good(Problem::new(Reason::BodyTimeout, detail)));
                 }
                 fault if fault.is_some() || error.is_user() => {
-                    let detail = "The request's body broke off.".to_owned();
-                    return Err(Failure::for_good(Reason::BadRequest, detail));
+                    let problem = Problem::new(Reason::BadRequest, "The request's body broke off.");
+                    return Err(Failure::for_good(problem));
                 }
                 _ => error,
             },

@@ -42,15 +42,22 @@ async fn five_hundred_requests_at_once_cost_one_start() {
 
 /// Row 14.
 #[tokio::test]
-async fn when_the_start_fails_each_waiting_request_is_told_why() {
-    let site = Site::asleep().await;
+async fn when_the_start_fails_each_waiting_request_is_told_so_and_why_where_that_is_shown() {
+    for shows in [false, true] {
+        told_of_a_failed_start(shows).await;
+    }
+}
+
+async fn told_of_a_failed_start(shows: bool) {
+    let site = Site::with_route(move |route| route.page_details = shows).await;
     let refusal = ErrorKind::Failed { exit: Some(127), message: "no such program".into() };
     let late = Step::refuse(refusal).late_by(Duration::from_millis(300));
     site.container.always(Action::Start, late);
     let answers = join_all((0..5).map(|_| site.get("/"))).await;
     for answer in answers {
         answer.is_problem(502, "start-failed");
-        assert!(answer.body.contains("no such program"), "{answer:?}");
+        assert!(shows || answer.body.contains("ended with exit code 127"), "{answer:?}");
+        assert_eq!(answer.body.contains("no such program"), shows, "{answer:?}");
         assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 1);
     }
     assert_eq!(site.starts(), 1);

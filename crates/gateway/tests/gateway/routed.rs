@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use drowse_gateway::RouteSpec;
 use drowse_provider::{Network, Port, Reach};
 use drowse_watcher::{PhaseName, Policy};
 
@@ -39,10 +40,11 @@ async fn an_address_that_comes_late_is_waited_for() {
 }
 
 #[tokio::test]
-async fn who_waits_too_long_for_an_address_is_told_so() {
+async fn who_waits_too_long_for_an_address_is_told_so_where_that_is_shown() {
     let policy = Policy::new(Plan::default().policy.idle)
         .with_wake_timeout(std::time::Duration::from_millis(1));
-    let site = Site::new(Plan { reach: Reach::Routed, policy, ..Plan::default() }).await;
+    let route = Box::new(|route: &mut RouteSpec| route.page_details = true);
+    let site = Site::new(Plan { reach: Reach::Routed, policy, route, ..Plan::default() }).await;
     moves(&site, None);
     site.get("/").await.is_problem(504, "timeout");
     site.has_met("no address yet").await;

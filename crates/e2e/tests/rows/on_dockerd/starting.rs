@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use drowse_e2e::http::Response;
-use drowse_e2e::{DEADLINE, Site, Workload, eventually, free_port, http};
+use drowse_e2e::{DEADLINE, Site, TestContainer, Workload, eventually, free_port, http};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -15,6 +15,12 @@ fn assert_failed_with(answer: &Response, reason: &str) {
     let text = answer.assert_problem(answer.status.as_u16());
     assert!(matches!(answer.status.as_u16(), 502..=504), "{} {text}", answer.status);
     assert!(text.contains(reason), "no word of {reason:?} in {text}");
+}
+
+/// A workload whose clients may know what its engine says.
+fn open_about(app: &TestContainer) -> Workload {
+    let route = format!("host: \"{}\", port: 80, page_details: true", app.host());
+    Workload::by_routes(app, &[route]).idle(NEVER)
 }
 
 #[tokio::test]
@@ -70,7 +76,7 @@ async fn row_14_all_who_wait_are_told_that_the_port_is_taken() {
     let port = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let owner = site.container("owner").publish_at(80, port).run().await;
     let app = site.container("loser").publish_at(80, port).create().await;
-    let drowse = site.start(&[Workload::of(&app).idle(NEVER)]).await;
+    let drowse = site.start(&[open_about(&app)]).await;
     let answers = futures::future::join_all((0..20).map(|_| drowse.get(&app.host(), "/").send()));
     for answer in answers.await {
         assert_failed_with(&answer, "port is already allocated");
@@ -88,12 +94,18 @@ async fn row_14_all_who_wait_are_told_that_the_port_is_taken() {
 async fn row_14_all_who_wait_are_told_that_there_is_no_such_program() {
     let site = Site::new().await;
     let app = site.container("empty").config("Cmd", json!(["/no-such-program"])).create().await;
-    let drowse = site.start(&[Workload::of(&app).idle(NEVER)]).await;
+    let other = site.container("other").config("Cmd", json!(["/no-such-program"])).create().await;
+    let drowse = site.start(&[open_about(&app), Workload::of(&other).idle(NEVER)]).await;
     let answers = futures::future::join_all((0..20).map(|_| drowse.get(&app.host(), "/").send()));
     for answer in answers.await {
         assert_failed_with(&answer, "no-such-program");
     }
     assert!(site.relay.count(|request| request.is_order("start")) <= 2);
+    // Strangers are told what it came to, and the log the rest.
+    let answer = drowse.get(&other.host(), "/").send().await;
+    assert_failed_with(&answer, "it does not start");
+    assert!(!answer.text().contains("no-such-program"), "{}", answer.text());
+    drowse.logs().wait_for(&[other.name(), "no-such-program"], DEADLINE).await;
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) ->
         }
     }
     if asked_about.is_some() {
-        let asked = own::Asked::new(context, route, &parts);
+        let asked = own::Asked::new(context, route, &parts, client.address);
         return Ok(Box::pin(own::answer(asked)).await);
     }
     let kind = route.spec().passive.kind(&parts, client.address);

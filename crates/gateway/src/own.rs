@@ -6,7 +6,7 @@
 
 mod events;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use drowse_watcher::{PhaseName, Snapshot};
 use http::{HeaderMap, Method, Response, StatusCode, request::Parts};
@@ -25,6 +25,7 @@ use crate::{
         state::{Pace, State, Told},
     },
     problem::{Problem, Reason, own},
+    sources::{OfSource, Sources},
 };
 
 const PREFIX: &str = "/.well-known/drowse/";
@@ -36,20 +37,38 @@ const LONGEST_POLL: Duration = Duration::from_secs(20);
 /// told how things are, and asks again.
 const MOST_ONLOOKERS: usize = 1_024;
 
+/// How many of these are from one place: nobody takes what the others need.
+const MOST_OF_SOURCE: usize = MOST_ONLOOKERS / 4;
+
+/// How soon a page asks again: after it was told of a change, and if there was no place for it to wait for
+/// one.
+const AFTER_NEWS: Duration = Duration::from_millis(250);
+const WITHOUT_PLACE: Duration = Duration::from_secs(5);
+
 /// How many bytes of what a client has seen are compared.
 const LONGEST_ID: usize = 32;
 
 /// Places for those who are told of changes.
-#[derive(Debug)]
-pub(crate) struct Onlookers(Arc<Semaphore>);
+pub(crate) struct Onlookers {
+    all: Arc<Semaphore>,
+    sources: Sources,
+}
+
+/// A place, until it is dropped.
+struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_source: OfSource,
+}
 
 impl Onlookers {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_ONLOOKERS)))
+        Self { all: Arc::new(Semaphore::new(MOST_ONLOOKERS)), sources: Sources::default() }
     }
 
-    fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0).try_acquire_owned().ok()
+    fn place(&self, client: IpAddr) -> Option<Place> {
+        let of_source = self.sources.enter(client, MOST_OF_SOURCE)?;
+        let of_all = Arc::clone(&self.all).try_acquire_owned().ok()?;
+        Some(Place { _of_all: of_all, _of_source: of_source })
     }
 }
 
@@ -74,6 +93,7 @@ pub(crate) struct Asked {
     route: Route,
     question: Option<Question>,
     language: Language,
+    client: IpAddr,
 }
 
 /// With what was seen last.
@@ -83,7 +103,7 @@ enum Question {
 }
 
 impl Asked {
-    pub(crate) fn new(context: Arc<Context>, route: Route, parts: &Parts) -> Self {
+    pub(crate) fn new(context: Arc<Context>, route: Route, parts: &Parts, client: IpAddr) -> Self {
         let question = match (&parts.method, parts.uri.path().strip_prefix(PREFIX)) {
             (&Method::GET | &Method::HEAD, Some("ready")) => {
                 Some(Question::Ready { seen: parameter(parts, "seen").filter(is_short) })
@@ -94,7 +114,7 @@ impl Asked {
             _ => None,
         };
         let language = context.gateway.pages().language_for(&parts.headers);
-        Self { context, route, question, language }
+        Self { context, route, question, language, client }
     }
 }
 
@@ -115,15 +135,15 @@ pub(crate) fn nothing_here() -> Problem {
 
 /// Answers it. Wakes nothing and keeps nothing awake.
 pub(crate) async fn answer(asked: Asked) -> Response<ResponseBody> {
-    let Asked { context, route, question, language } = asked;
+    let Asked { context, route, question, language, client } = asked;
     let Some(question) = question else { return nothing_here().into_response() };
-    let place = context.gateway.onlookers.place();
+    let place = context.gateway.onlookers.place(client);
     match (question, place) {
         (Question::Ready { seen }, Some(_place)) => {
             wait_for_news(&context, &route, seen).await;
-            told(&route, language)
+            told(&route, language, AFTER_NEWS)
         }
-        (Question::Ready { .. }, None) => told(&route, language),
+        (Question::Ready { .. }, None) => told(&route, language, WITHOUT_PLACE),
         (Question::Events { seen }, Some(place)) => {
             events::answer(context, route, language, seen, place)
         }
@@ -157,9 +177,11 @@ struct Answer {
     /// How many seconds should pass before anybody asks for the application again, if at all: asking
     /// wakes.
     retry_after: Option<u64>,
+    /// How long a page waits before it asks again how things are.
+    pause_ms: u64,
 }
 
-fn told(route: &Route, language: Language) -> Response<ResponseBody> {
+fn told(route: &Route, language: Language, pause: Duration) -> Response<ResponseBody> {
     let (state, pace) = look(route);
     let retry_after = match state.phase {
         PhaseName::Failed | PhaseName::Gone => Some(10),
@@ -167,7 +189,8 @@ fn told(route: &Route, language: Language) -> Response<ResponseBody> {
         PhaseName::Asleep | PhaseName::Unread => Some(2),
         _ => None,
     };
-    let answer = Answer { told: state.tell(pace, language), retry_after };
+    let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+    let answer = Answer { told: state.tell(pace, language), retry_after, pause_ms };
     // It consists of texts and numbers, which always can be written.
     own(StatusCode::OK, "application/json", serde_json::to_vec(&answer).unwrap_or_default())
 }

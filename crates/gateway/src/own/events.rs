@@ -9,11 +9,11 @@ use drowse_watcher::Snapshot;
 use futures::{StreamExt as _, stream};
 use http::{HeaderValue, Response, StatusCode, header::CACHE_CONTROL};
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, sleep, timeout_at},
 };
 
-use super::look;
+use super::{Place, look};
 use crate::{
     Route,
     body::ResponseBody,
@@ -45,7 +45,7 @@ struct Following {
     seen: Option<String>,
     until: Instant,
     is_new: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 pub(super) fn answer(
@@ -53,7 +53,7 @@ pub(super) fn answer(
     route: Route,
     language: Language,
     seen: Option<String>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 ) -> Response<ResponseBody> {
     let watch = route.spec().workload.watch();
     let until = Instant::now() + LONGEST;

@@ -108,9 +108,10 @@
       try {
         const answer = await fetch(`${own}ready?${about}&seen=${state.id}`, { cache: "no-store" });
         if (!answer.ok) return goOn(5000);
-        tell(await answer.json());
+        const news = await answer.json();
+        tell(news);
         failures = 0;
-        await pause(250);
+        await pause(news.pause_ms);
       } catch {
         failures += 1;
         await pause(Math.min(1000 * failures, 10000));

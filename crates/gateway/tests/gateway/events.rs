@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use drowse_watcher::PhaseName;
+use tokio::net::TcpSocket;
 
 use crate::{
     client::{self, Raw, soon},
@@ -17,7 +18,14 @@ struct Events {
 
 impl Events {
     async fn open(site: &Site, headers: &str) -> Self {
-        let mut raw = Raw::connect(site.address).await;
+        Self::open_from(1, site, headers).await
+    }
+
+    /// From this address of the loopback.
+    async fn open_from(source: u8, site: &Site, headers: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, source], 0).into()).unwrap();
+        let mut raw = Raw(soon(socket.connect(site.address)).await.unwrap());
         raw.write(&format!(
             "GET /.well-known/drowse/events?path=%2F HTTP/1.1\r\nHost: app.test\r\n{headers}\r\n"
         ))
@@ -98,8 +106,9 @@ async fn who_comes_back_is_told_what_has_changed_meanwhile_and_nothing_else() {
 async fn there_are_places_for_so_many_and_the_others_ask_again() {
     let site = Site::ready().await;
     let mut all = Vec::new();
-    for _ in 0..1_024 {
-        all.push(Events::open(&site, "").await);
+    for number in 0..1_024 {
+        let source = u8::try_from(10 + number / 256).unwrap();
+        all.push(Events::open_from(source, &site, "").await);
     }
     let mut one_more = Events::open(&site, "Connection: close\r\n").await;
     assert!(one_more.text.starts_with("HTTP/1.1 503"), "{}", one_more.text);
@@ -111,6 +120,7 @@ async fn there_are_places_for_so_many_and_the_others_ask_again() {
     let seen = state["id"].as_str().unwrap();
     let again = site.get(&format!("/.well-known/drowse/ready?seen={seen}")).await;
     assert_eq!(again.status, 200);
+    assert!(again.body.contains("\"pause_ms\":5000"), "{again:?}");
     // A place is free when its page has gone.
     all.pop();
     loop {
@@ -119,6 +129,19 @@ async fn there_are_places_for_so_many_and_the_others_ask_again() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn nobody_takes_all_places() {
+    let site = Site::ready().await;
+    let mut all = Vec::new();
+    for _ in 0..256 {
+        all.push(Events::open(&site, "").await);
+    }
+    let one_more = Events::open(&site, "").await;
+    assert!(one_more.text.starts_with("HTTP/1.1 503"), "{}", one_more.text);
+    let other = Events::open_from(2, &site, "").await;
+    assert!(other.text.starts_with("HTTP/1.1 200"), "{}", other.text);
 }
 
 #[tokio::test]

@@ -77,13 +77,13 @@ fn bind(asked: Option<SocketAddr>) -> Result<(Front, Bound, Option<String>), Com
     let first = asked.unwrap_or(DEFAULT_LISTEN);
     let mut options = GatewayOptions::new();
     options.grace = GRACE;
-    let none = &mut HandedSockets::default();
-    match Front::bind(&[first], none, options.clone()) {
+    let none = HandedSockets::default;
+    match Front::bind(&[first], none(), options.clone()) {
         Ok((front, bound)) => Ok((front, bound, None)),
         Err(error) if asked.is_some() => Err(error),
         Err(_) => {
             let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-            let (front, bound) = Front::bind(&[free], none, options)?;
+            let (front, bound) = Front::bind(&[free], none(), options)?;
             Ok((
                 front,
                 bound,

@@ -42,7 +42,11 @@ const BACKLOG: u32 = 4_096;
 
 /// Shows the gateway where requests go.
 #[derive(Clone, Debug)]
-pub(crate) struct Front(Gateway);
+pub(crate) struct Front {
+    gateway: Gateway,
+    /// Those that are not for HTTP.
+    handed: Arc<HandedSockets>,
+}
 
 /// Sockets that are bound and not served yet: who connects waits.
 #[derive(Debug)]
@@ -74,13 +78,13 @@ pub(crate) fn options(config: &Config) -> GatewayOptions {
 
 impl Front {
     /// Listens at all of these addresses, or at none: by a socket that was handed over where there is
-    /// one for the address. Who connects waits for [`Bound::serve`].
+    /// one for the address; the others are for routes. Who connects waits for [`Bound::serve`].
     ///
     /// # Errors
     /// Which address cannot be had, why, and what to do.
     pub(crate) fn bind(
         wanted: &[impl Into<Listen> + Copy],
-        handed: &mut HandedSockets,
+        mut handed: HandedSockets,
         options: GatewayOptions,
     ) -> Result<(Self, Bound), CommandError> {
         let gateway = Gateway::new(options);
@@ -100,33 +104,39 @@ impl Front {
                 Ok((listen, listener))
             })
             .collect::<Result<_, CommandError>>()?;
-        Ok((Self(gateway.clone()), Bound { gateway, listeners, tls: None, is_handed }))
+        let front = Self { gateway: gateway.clone(), handed: Arc::new(handed) };
+        Ok((front, Bound { gateway, listeners, tls: None, is_handed }))
     }
 
     /// Goes by what another configuration says about the gateway.
     pub(crate) fn reconfigure(&self, config: &Config) {
-        self.0.set_options(options(config));
+        self.gateway.set_options(options(config));
     }
 
     /// What serves.
     pub(crate) fn gateway(&self) -> Gateway {
-        self.0.clone()
+        self.gateway.clone()
+    }
+
+    /// What was handed over and is not for HTTP.
+    pub(crate) fn handed(&self) -> Arc<HandedSockets> {
+        self.handed.clone()
     }
 
     /// The peers that have sent forwarding headers.
     pub(crate) fn forwarders(&self) -> watch::Receiver<BTreeMap<IpAddr, Instant>> {
-        self.0.forwarders()
+        self.gateway.forwarders()
     }
 
     /// The requests of a workload that are on their way.
     pub(crate) fn in_flight(&self, workload: &str) -> Vec<InFlight> {
-        self.0.in_flight(workload)
+        self.gateway.in_flight(workload)
     }
 
     /// What a request for this host would be for.
     #[cfg(test)]
     pub(crate) fn workload_of(&self, host: &str) -> Option<Workload> {
-        Some(self.0.routes().route_for(host, "/")?.spec().workload.clone())
+        Some(self.gateway.routes().route_for(host, "/")?.spec().workload.clone())
     }
 
     /// Serves by these routes from now on. `in_between`: what is about to be managed anew, whose
@@ -150,7 +160,7 @@ impl Front {
             }
         }
         match RouteTable::build(routes) {
-            Ok(table) => self.0.replace_routes(table),
+            Ok(table) => self.gateway.replace_routes(table),
             // The plan gives each host and path to one workload: this would be a mistake of ours.
             // What is served now stays right for what it leads to.
             Err(conflict) => {
@@ -158,7 +168,7 @@ impl Front {
                 error!(error, "the routes stay as they were");
             }
         }
-        self.0.set_discovering(is_discovering);
+        self.gateway.set_discovering(is_discovering);
     }
 }
 
@@ -352,7 +362,7 @@ mod tests {
     async fn a_port_that_is_taken_is_named_with_what_to_do() {
         let other = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = other.local_addr().unwrap();
-        let error = Front::bind(&[address], &mut HandedSockets::default(), GatewayOptions::new())
+        let error = Front::bind(&[address], HandedSockets::default(), GatewayOptions::new())
             .unwrap_err()
             .to_string();
         let words = error.replace(&address.port().to_string(), "PORT");

@@ -2,66 +2,92 @@
 //! `sd_listen_fds(3)`), and what it is told in return (`sd_notify(3)`). Since it keeps them over a
 //! restart of drowse, whoever connects in between waits instead of being refused.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
+use std::{
+    io,
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
+};
 
+use drowse_provider::Transport;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tracing::{debug, warn};
 
-use crate::config::Listen;
-
-/// The sockets, until somebody takes them.
+/// The sockets: those for HTTP until they are taken, those for TCP and UDP routes for good.
 #[derive(Debug, Default)]
-pub(crate) struct HandedSockets(Vec<(SocketAddr, TcpListener)>);
+pub(crate) struct HandedSockets {
+    tcp: Vec<(SocketAddr, TcpListener)>,
+    udp: Vec<(SocketAddr, UdpSocket)>,
+}
+
+/// One of them, with where it is bound.
+enum Handed {
+    Tcp(SocketAddr, TcpListener),
+    Udp(SocketAddr, UdpSocket),
+}
 
 impl HandedSockets {
-    /// Those of this process. What is no TCP socket is left alone, with a warning: nothing here listens
-    /// on it. To be called before any thread begins, since it changes the environment.
+    /// Those of this process. What is no socket of TCP or UDP is left alone, with a warning: nothing here
+    /// listens on it. To be called before any thread begins, since it changes the environment.
     pub(crate) fn take() -> Self {
         let mut handed = ListenFd::from_env();
-        let mut sockets = Vec::new();
+        let mut sockets = Self::default();
         for index in 0..handed.len() {
-            match listener(&mut handed, index) {
-                Ok(Some(socket)) => sockets.push(socket),
+            match socket(&mut handed, index) {
+                Ok(Some(Handed::Tcp(bound, socket))) => sockets.tcp.push((bound, socket)),
+                Ok(Some(Handed::Udp(bound, socket))) => sockets.udp.push((bound, socket)),
                 Ok(None) => {}
                 Err(error) => warn!(
                     index,
                     error = &error as &(dyn std::error::Error + 'static),
-                    "a socket of the service manager is of no use: drowse takes TCP sockets"
+                    "a socket of the service manager is of no use: drowse takes sockets of TCP and UDP"
                 ),
             }
         }
-        Self(sockets)
+        sockets
     }
 
-    /// Whether there is none.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Where those are bound that take connections, unless a route of the file has them.
+    pub(crate) fn of_nobody(&self, is_a_routes: impl Fn(SocketAddr) -> bool) -> Vec<SocketAddr> {
+        self.tcp.iter().map(|(bound, _)| *bound).filter(|bound| !is_a_routes(*bound)).collect()
     }
 
-    /// Where those are bound that take connections for none of these addresses.
-    pub(crate) fn beside(&self, wanted: &[Listen]) -> Vec<SocketAddr> {
-        let is_wanted =
-            |bound| wanted.iter().any(|it| bound == it.address || covers(bound, it.address));
-        self.0.iter().map(|(bound, _)| *bound).filter(|bound| !is_wanted(*bound)).collect()
-    }
-
-    /// The socket that takes connections for this address: one that is bound to it, else to all addresses
-    /// of its port. Then the address cannot be bound as well.
+    /// Takes the socket that takes connections for this address: one that is bound to it, else to all
+    /// addresses of its port. Then the address cannot be bound as well.
     pub(crate) fn for_address(&mut self, wanted: SocketAddr) -> Option<TcpListener> {
-        let exactly = self.0.iter().position(|(address, _)| *address == wanted);
-        let index = exactly.or_else(|| self.0.iter().position(|(it, _)| covers(*it, wanted)))?;
-        Some(self.0.swap_remove(index).1)
+        let exactly = self.tcp.iter().position(|(address, _)| *address == wanted);
+        let index = exactly.or_else(|| self.tcp.iter().position(|(it, _)| covers(*it, wanted)))?;
+        Some(self.tcp.swap_remove(index).1)
+    }
+
+    /// Another handle of the socket that is bound to just this address, for a route. What comes while no
+    /// route has the address waits.
+    pub(crate) fn listener_at(&self, address: SocketAddr) -> Option<io::Result<TcpListener>> {
+        let (_, socket) = self.tcp.iter().find(|(bound, _)| *bound == address)?;
+        Some(socket.try_clone())
+    }
+
+    /// The same of UDP.
+    pub(crate) fn socket_at(&self, address: SocketAddr) -> Option<io::Result<UdpSocket>> {
+        let (_, socket) = self.udp.iter().find(|(bound, _)| *bound == address)?;
+        Some(socket.try_clone())
+    }
+
+    /// Those that nobody has taken.
+    pub(crate) fn bound(&self) -> impl Iterator<Item = (Transport, SocketAddr)> {
+        let tcp = self.tcp.iter().map(|(bound, _)| (Transport::Tcp, *bound));
+        tcp.chain(self.udp.iter().map(|(bound, _)| (Transport::Udp, *bound)))
     }
 }
 
-fn listener(
-    handed: &mut ListenFd,
-    index: usize,
-) -> std::io::Result<Option<(SocketAddr, TcpListener)>> {
-    let Some(socket) = handed.take_tcp_listener(index)? else { return Ok(None) };
+fn socket(handed: &mut ListenFd, index: usize) -> io::Result<Option<Handed>> {
+    // One of another kind stays where it is.
+    if let Ok(Some(socket)) = handed.take_tcp_listener(index) {
+        socket.set_nonblocking(true)?;
+        return Ok(Some(Handed::Tcp(socket.local_addr()?, socket)));
+    }
+    let Some(socket) = handed.take_udp_socket(index)? else { return Ok(None) };
     socket.set_nonblocking(true)?;
-    Ok(Some((socket.local_addr()?, socket)))
+    Ok(Some(Handed::Udp(socket.local_addr()?, socket)))
 }
 
 /// Whether who connects to `wanted` comes to a socket that is bound to `bound`. That an IPv6 socket takes
@@ -127,12 +153,41 @@ mod tests {
         // Stands for one that is bound to all: both cannot be bound.
         let other = bind(Ipv4Addr::LOCALHOST, 0);
         let others = other.local_addr().unwrap();
-        let mut handed = HandedSockets(vec![(all, other), (address, exact)]);
+        let tcp = vec![(all, other), (address, exact)];
+        let mut handed = HandedSockets { tcp, udp: Vec::new() };
         let taken = handed.for_address(address).unwrap();
         assert_eq!(taken.local_addr().unwrap(), address);
         let taken = handed.for_address(address).unwrap();
         assert_eq!(taken.local_addr().unwrap(), others, "the one for all addresses");
         assert!(handed.for_address(address).is_none());
-        assert!(handed.is_empty());
+        assert_eq!(handed.bound().count(), 0);
+    }
+
+    #[test]
+    fn a_route_has_the_socket_of_its_address_and_no_wider_one() {
+        let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let (all, one) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+        let handed = HandedSockets { tcp: vec![(all, tcp)], udp: vec![(one, udp)] };
+        let narrow = SocketAddr::from((Ipv4Addr::LOCALHOST, all.port()));
+        assert!(handed.listener_at(narrow).is_none());
+        assert_eq!(handed.listener_at(all).unwrap().unwrap().local_addr().unwrap(), all);
+        // It stays, for the next one who has it.
+        for _ in 0..2 {
+            assert_eq!(handed.socket_at(one).unwrap().unwrap().local_addr().unwrap(), one);
+        }
+        assert!(handed.socket_at(all).is_none() && handed.listener_at(one).is_none());
+    }
+
+    #[test]
+    fn http_has_what_no_route_has() {
+        let bind = || {
+            let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+            (socket.local_addr().unwrap(), socket)
+        };
+        let (one, other) = (bind(), bind());
+        let (http, route) = (one.0, other.0);
+        let handed = HandedSockets { tcp: vec![one, other], udp: Vec::new() };
+        assert_eq!(handed.of_nobody(|bound| bound == route), [http]);
     }
 }

@@ -12,9 +12,12 @@ use drowse_provider::Transport;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::routes::{PortRoute, route, upstream};
 use self::{keeper::Keeper, wanted::Wanted};
-use crate::{config::Problem, view::Entry};
+pub(crate) use self::{
+    routes::{PortRoute, route, upstream},
+    wanted::name_of,
+};
+use crate::{config::Problem, handed::HandedSockets, view::Entry};
 
 /// A port of an address.
 type At = (Transport, SocketAddr);
@@ -32,13 +35,13 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// None so far. Must be called within a tokio runtime.
-    pub(crate) fn new(gateway: Gateway) -> Self {
+    /// None so far. `handed`: what is bound for them already. Must be called within a tokio runtime.
+    pub(crate) fn new(gateway: Gateway, handed: Arc<HandedSockets>) -> Self {
         let (wanted, follows) = watch::channel(Wanted::default());
         let (telling, troubles) = watch::channel(Troubles::new());
         let (done, drained) = watch::channel(None);
         let shutdown = CancellationToken::new();
-        let keeper = Keeper::new(gateway, telling, shutdown.clone());
+        let keeper = Keeper::new(gateway, handed, telling, shutdown.clone());
         tokio::spawn(async move { done.send_replace(Some(keeper.follow(follows).await)) });
         Self { wanted: Arc::new(wanted), troubles, shutdown, drained }
     }

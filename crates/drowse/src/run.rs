@@ -13,14 +13,14 @@ use tracing::info;
 use crate::{
     cli::RunArgs,
     clock::WallClock,
-    config::{self, Config, Listen, Problems, Source},
+    config::{self, Config, Listen, ListenAt, Problems, Source},
     control::server::{Control, ControlSocket},
     daemon::{Daemon, EndSignals, Ended, announce_end},
     engines::Engines,
     exit::{CommandError, CommandResult, Exit},
     front::{self, Front},
     handed::{self, HandedSockets, Phase},
-    limits, memory, reload,
+    limits, memory, ports, reload,
     schedule::Zone,
     state::StateFolder,
     store::{Store, data_folder},
@@ -37,7 +37,7 @@ pub(crate) const DEFAULT_LISTEN: SocketAddr =
 pub(crate) async fn run(
     state: &StateFolder,
     arguments: &RunArgs,
-    mut handed: HandedSockets,
+    handed: HandedSockets,
 ) -> CommandResult {
     let (config, engines, source) = read(arguments.config.as_deref())?;
     let mut signals = EndSignals::new()?;
@@ -57,7 +57,10 @@ pub(crate) async fn run(
     let grace = config.shutdown_grace;
     let folder = data_folder(arguments.data_dir.as_deref());
     let tls = tls::set_up(&config, folder.as_ref(), source.as_ref())?;
-    let (front, bound) = Front::bind(&listen, &mut handed, front::options(&config))?;
+    let (front, bound) = Front::bind(&listen, handed, front::options(&config))?;
+    for at in front.handed().bound() {
+        info!(port = ports::name_of(&at), "handed over by the service manager, for a route");
+    }
     let bound = bound.with_tls(tls);
     let addresses = bound.addresses();
     // Never fails but by a panic of ours, which has been told: then nothing is kept.
@@ -115,8 +118,8 @@ pub(crate) async fn run(
     }
 }
 
-/// Where the gateway is to listen: what the command line says, else the file, else the environment; and
-/// where the service manager listens for it.
+/// Where the gateway is to listen for HTTP: what the command line says, else the file, else the environment,
+/// else where the service manager listens for it, but for what the file's routes have.
 ///
 /// # Errors
 /// If the environment's is no list of addresses.
@@ -126,19 +129,27 @@ pub(crate) fn listen(
     handed: &HandedSockets,
 ) -> Result<Vec<Listen>, CommandError> {
     let named = || env::var(LISTEN_VARIABLE).ok().filter(|named| !named.is_empty());
-    let mut said = if !asked.is_empty() {
-        in_clear(asked)
-    } else if !config.listen.is_empty() {
-        config.listen.clone()
-    } else if let Some(named) = named() {
-        in_clear(&named_addresses(&named).map_err(|why| CommandError::words(Exit::Usage, why))?)
-    } else if handed.is_empty() {
-        in_clear(&[DEFAULT_LISTEN])
-    } else {
-        Vec::new()
-    };
-    said.extend(in_clear(&handed.beside(&said)));
-    Ok(said)
+    if !asked.is_empty() {
+        return Ok(in_clear(asked));
+    }
+    if !config.listen.is_empty() {
+        return Ok(config.listen.clone());
+    }
+    if let Some(named) = named() {
+        let named = named_addresses(&named);
+        return Ok(in_clear(&named.map_err(|why| CommandError::words(Exit::Usage, why))?));
+    }
+    let handed = handed.of_nobody(|bound| is_a_routes(config, bound));
+    Ok(in_clear(if handed.is_empty() { &[DEFAULT_LISTEN] } else { &handed }))
+}
+
+/// Whether the file has a TCP route at this address, as far as it says where.
+fn is_a_routes(config: &Config, bound: SocketAddr) -> bool {
+    let routes = config.workloads.iter().flat_map(|workload| workload.routes.iter().flatten());
+    routes.filter_map(|route| route.tcp.as_ref()).any(|at| match at.value {
+        ListenAt::Port(port) => port == bound.port(),
+        ListenAt::Address(address) => address == bound,
+    })
 }
 
 fn in_clear(addresses: &[SocketAddr]) -> Vec<Listen> {

@@ -68,7 +68,7 @@ impl Supervisor {
     ) -> (Self, watch::Receiver<Arc<View>>) {
         let (view, receiver) = watch::channel(Arc::new(View::default()));
         let forwarders = Forwarders::new(front.forwarders());
-        let ports = Ports::new(front.gateway());
+        let ports = Ports::new(front.gateway(), front.handed());
         let supervisor = Self {
             config,
             engines,

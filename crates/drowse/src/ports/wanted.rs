@@ -80,7 +80,7 @@ impl Wanted {
 }
 
 /// What is listened on, for people.
-pub(super) fn name_of((transport, address): &At) -> String {
+pub(crate) fn name_of((transport, address): &At) -> String {
     let scheme = if *transport == Transport::Udp { "udp" } else { "tcp" };
     format!("{scheme}://{address}")
 }

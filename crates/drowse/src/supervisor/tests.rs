@@ -87,7 +87,7 @@ impl Supervised {
         let engines = Arc::new(Engines::of(Arc::new(engine.clone())));
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         let (front, bound) =
-            Front::bind(&[listen], &mut HandedSockets::default(), GatewayOptions::new()).unwrap();
+            Front::bind(&[listen], HandedSockets::default(), GatewayOptions::new()).unwrap();
         let address = bound.addresses()[0];
         let inventory = Arc::new(watch::Sender::new(Inventory::new()));
         let (supervisor, view) =

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on panics")]
 
 mod engine;
+mod handed;
 mod page;
 mod seen;
 mod support;

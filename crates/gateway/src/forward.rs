@@ -120,8 +120,11 @@ async fn send_again(
 /// the log, wherever else it is.
 fn failed(exchange: &Exchange, problem: Problem) -> Response<ResponseBody> {
     let (workload, route) = (exchange.workload().name(), &exchange.spec().name);
-    if problem.in_full.is_some() {
-        tracing::warn!(workload, route, error = problem.words(), "a request was not answered");
+    let error = problem.words();
+    if problem.in_full.is_some() && exchange.route().0.failures.is_due() {
+        tracing::warn!(workload, route, error, "an application has not answered a request");
+    } else {
+        tracing::debug!(workload, route, error, "a request was not answered");
     }
     problem.for_clients_of(exchange.spec()).into_response()
 }

@@ -6,7 +6,7 @@ use drowse_watcher::{Holder, Workload};
 
 use crate::{
     Access, HeaderChanges, HostPattern, PassiveRule, PathPrefix, UpstreamScheme, access::Guard,
-    dial::Dialer, in_flight::RouteNumber, pool::Pools, upstream::Chooser,
+    dial::Dialer, in_flight::RouteNumber, pool::Pools, seldom::Seldom, upstream::Chooser,
 };
 
 /// What a route is made of. Build it with [`RouteSpec::new`] and set what differs.
@@ -94,6 +94,8 @@ pub(crate) struct Inner {
     pub(crate) number: RouteNumber,
     /// `None`: everybody may enter.
     pub(crate) guard: Option<Guard>,
+    /// When it was said last that its upstream has failed.
+    pub(crate) failures: Seldom,
 }
 
 impl Route {
@@ -104,7 +106,8 @@ impl Route {
         let dialer = Dialer::new(&spec.scheme, &spec.upstream, host);
         let pools = Pools::new(spec.workload.clone(), spec.upstream.clone(), dialer);
         let guard = Guard::new(&spec.access);
-        Self(Arc::new(Inner { spec, holder, pools, number: RouteNumber::next(), guard }))
+        let (number, failures) = (RouteNumber::next(), Seldom::default());
+        Self(Arc::new(Inner { spec, holder, pools, number, guard, failures }))
     }
 
     /// What it is made of.

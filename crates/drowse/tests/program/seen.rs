@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     engine::{FakeEngine, container},
-    support::{Place, Running, eventually, free_address, text},
+    support::{PROGRAM, Place, Running, eventually, free_address, status, text},
 };
 
 /// An application that answers probes at once, and everything else by a body that never ends. It is this
@@ -209,4 +209,39 @@ fn events_of_what_there_is_not_are_refused() {
     let unknown = place.output(&["events", "ap"]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
     assert_eq!(text(&unknown.stderr), "error: there is no workload `ap`: did you mean `app`?\n");
+}
+
+/// Answers whoever asks whether it is ready, and nobody else.
+fn taciturn() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut head = [0; 4_096];
+            let length = stream.read(&mut head).unwrap_or(0);
+            if String::from_utf8_lossy(&head[..length]).contains("drowse-probe") {
+                // The one who asked may have gone.
+                _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+            }
+        }
+    });
+    port
+}
+
+#[test]
+fn what_an_application_does_not_answer_is_told_in_the_log_and_to_no_stranger() {
+    let place = Place::new();
+    let (port, other) = (taciturn(), free_address().port());
+    place.configure(&format!(
+        "engines: {{}}\nworkloads:\n  app:\n    container: {{ process: {{ command: [{PROGRAM}, \
+         demo-app], env: {{ PORT: {other}, DEMO_MEMORY_MB: 1 }} }} }}\n    \
+         routes: [{{ host: app.example, port: {port} }}]\n"
+    ));
+    let drowse = place.run();
+    let answer = place.get("app.example");
+    assert_eq!(status(&answer), "HTTP/1.1 502 Bad Gateway", "{answer}");
+    let inside = format!("127.0.0.1:{port}");
+    assert!(answer.contains("upstream-failed") && !answer.contains(&inside), "{answer}");
+    let log = drowse.says("an application has not answered a request");
+    assert!(log.contains(&format!("app at {inside}")), "{log}");
 }

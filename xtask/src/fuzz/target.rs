@@ -91,6 +91,12 @@ impl Target {
         let mut command = Command::new(&self.executable);
         command.args(["--exact", &self.test, "--nocapture", "--test-threads", "1"]);
         command.env(TARGET, self.name()).env(ARGUMENTS, arguments);
+        // For merging it starts itself once more, by its name: a script, since it is a test.
+        let again = cargo::root().join("crates/fuzz/again");
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(again).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(folders)?);
+        command.env("DROWSE_FUZZ_EXECUTABLE", &self.executable).env("DROWSE_FUZZ_TEST", &self.test);
         let output = command.stdin(Stdio::null()).output().context("libFuzzer")?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);

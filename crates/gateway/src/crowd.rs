@@ -1,4 +1,5 @@
-//! How many requests and TCP connections may wait for workloads to wake.
+//! How many requests and TCP connections may wait for workloads to wake, and how much their clients may send
+//! meanwhile.
 
 use std::{
     collections::HashMap,
@@ -14,6 +15,8 @@ pub(crate) struct Crowd(Mutex<Numbers>);
 #[derive(Default)]
 struct Numbers {
     all: usize,
+    /// What their clients may have sent that nobody has read.
+    unread: usize,
     by_workload: HashMap<String, usize>,
 }
 
@@ -24,12 +27,15 @@ pub(crate) enum TooMany {
     InAll(usize),
     #[error("{0} wait for the workload already, which is the most")]
     OfWorkload(usize),
+    #[error("the bodies of those that wait may have {0} bytes already, which is the most")]
+    Unread(usize),
 }
 
 /// A request that waits, until it is dropped.
 pub(crate) struct Waiting<'a> {
     crowd: &'a Crowd,
     workload: &'a str,
+    unread: usize,
 }
 
 impl Crowd {
@@ -39,7 +45,21 @@ impl Crowd {
         workload: &'a str,
         options: &GatewayOptions,
     ) -> Result<Waiting<'a>, TooMany> {
+        self.join_with(0, workload, options)
+    }
+
+    /// Likewise one whose client may send so many bytes before anybody reads of them.
+    pub(crate) fn join_with<'a>(
+        &'a self,
+        unread: usize,
+        workload: &'a str,
+        options: &GatewayOptions,
+    ) -> Result<Waiting<'a>, TooMany> {
         let mut numbers = self.numbers();
+        let all_unread = numbers.unread.saturating_add(unread);
+        if unread > 0 && all_unread > options.max_unread_bytes {
+            return Err(TooMany::Unread(options.max_unread_bytes));
+        }
         if numbers.all >= options.max_waiting {
             return Err(TooMany::InAll(options.max_waiting));
         }
@@ -51,7 +71,8 @@ impl Crowd {
             None => _ = numbers.by_workload.insert(workload.to_owned(), 1),
         }
         numbers.all += 1;
-        Ok(Waiting { crowd: self, workload })
+        numbers.unread = all_unread;
+        Ok(Waiting { crowd: self, workload, unread })
     }
 
     fn numbers(&self) -> MutexGuard<'_, Numbers> {
@@ -63,6 +84,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let mut numbers = self.crowd.numbers();
         numbers.all -= 1;
+        numbers.unread -= self.unread;
         if let Some(number) = numbers.by_workload.get_mut(self.workload) {
             *number -= 1;
             if *number == 0 {
@@ -92,5 +114,22 @@ mod tests {
         drop((second, third, fourth));
         assert_eq!(crowd.numbers().all, 0);
         assert!(crowd.numbers().by_workload.is_empty());
+    }
+    #[test]
+    fn what_waits_has_unread_bodies_up_to_a_bound() {
+        let mut options = GatewayOptions::new();
+        options.max_unread_bytes = 100;
+        let crowd = Crowd::default();
+        let join = |unread| crowd.join_with(unread, "a", &options);
+        let first = join(60).ok().unwrap();
+        assert_eq!(join(41).err(), Some(TooMany::Unread(100)));
+        let second = join(40).ok().unwrap();
+        assert_eq!(join(1).err(), Some(TooMany::Unread(100)));
+        // Who sends none is in nobody's way.
+        let third = join(0).ok().unwrap();
+        drop(first);
+        let fourth = join(60).ok().unwrap();
+        drop((second, third, fourth));
+        assert_eq!(crowd.numbers().unread, 0);
     }
 }

@@ -24,6 +24,11 @@ use crate::{
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
+/// How long what is sent to an upstream of HTTP may be unacknowledged, or find no room: nobody is there, or
+/// nobody who reads. The kernel does not tell the two apart, and an application that is busy may not read for
+/// a while: no less than this (nginx grants as much).
+const USER_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// Makes connections to the upstream of one route.
 #[derive(Debug)]
 pub(crate) struct Dialer {
@@ -85,6 +90,7 @@ impl Dialer {
         bound: Duration,
     ) -> io::Result<Dialled> {
         let stream = connect(addresses, bound).await?;
+        SockRef::from(&stream).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         let Some(secure) = &self.secure else {
             let spoken = self.spoken(protocols).unwrap_or(Spoken::Http1);
             return Ok(Dialled { stream: Stream::Plain(stream), spoken });
@@ -127,4 +133,27 @@ pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
         .with_interval(Duration::from_secs(15))
         .with_retries(4);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Also one that carries many requests, each of which would wait for it.
+    #[tokio::test]
+    async fn an_upstream_that_is_gone_is_found_out_in_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = [listener.local_addr().unwrap()];
+        for scheme in [UpstreamScheme::Http, UpstreamScheme::H2c] {
+            let dialer = Dialer::to(&scheme, None);
+            let bound = Duration::from_secs(30);
+            let dialled = dialer.dial(&addresses, Protocols::Any, bound).await.unwrap();
+            let Stream::Plain(stream) = &dialled.stream else { panic!("it is in clear") };
+            let socket = SockRef::from(stream);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_mins(1)));
+            assert!(socket.keepalive().unwrap());
+        }
+    }
 }

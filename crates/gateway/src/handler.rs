@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use drowse_watcher::{LeaseKind, Workload};
 use http::{HeaderValue, Method, Response, header::CONNECTION, request::Parts};
-use hyper::{Request, body::Incoming};
+use hyper::{
+    Request,
+    body::{Body as _, Incoming},
+};
 
 use crate::{
     InFlightStage, Route,
@@ -30,6 +33,9 @@ pub(crate) struct Exchange {
     pub(crate) kind: LeaseKind,
     /// What the application is told of who asks.
     pub(crate) told: Told,
+    /// How many bytes of its body its client may send before anybody has read of it, beyond what stays
+    /// with the client's own machine.
+    pub(crate) unread: usize,
 }
 
 impl Exchange {
@@ -83,7 +89,8 @@ pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) ->
     }
     let kind = route.spec().passive.kind(&parts, client.address);
     let flight = Flight::begin(context, route, client.address);
-    let exchange = Exchange { flight, host, client, kind, told };
+    let unread = if flight.is_of_stream() { unread(&flight.context, &body) } else { 0 };
+    let exchange = Exchange { flight, host, client, kind, told, unread };
     let warm = exchange.workload().try_lease(&exchange.route().0.holder, exchange.kind);
     let (lease, deadline) = if let Some(lease) = warm {
         (lease, None)
@@ -99,6 +106,16 @@ pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) ->
     // Boxed as well: it takes 10 KiB, which a connection without a request need not hold, nor one
     // whose request waits.
     Ok(Box::pin(forward::forward(exchange, parts, Payload::new(body), lease, deadline)).await)
+}
+
+/// What a stream's window lets its client send, or the whole body if that is less.
+fn unread(context: &Context, body: &Incoming) -> usize {
+    if body.is_end_stream() {
+        return 0;
+    }
+    let window = context.gateway.options().stream_window as usize;
+    let whole = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    whole.map_or(window, |length| length.min(window))
 }
 
 /// Asks whether a request may enter: for its own target, or for the page's that asks about it.

@@ -33,7 +33,8 @@ pub(crate) async fn lease(
 ) -> Result<Lease, Box<Response<ResponseBody>>> {
     let workload = exchange.workload();
     let gateway = &exchange.context().gateway;
-    let _waiting = match gateway.crowd.join(workload.name(), &gateway.options()) {
+    let (unread, options) = (exchange.unread, gateway.options());
+    let _waiting = match gateway.crowd.join_with(unread, workload.name(), &options) {
         Ok(waiting) => waiting,
         Err(too_many) => return Err(Box::new(refused(workload.name(), too_many))),
     };
@@ -71,6 +72,11 @@ fn refused(workload: &str, too_many: TooMany) -> Response<ResponseBody> {
         TooMany::InAll(bound) => format!("{bound} requests wait already, which is the most."),
         TooMany::OfWorkload(bound) => {
             format!("{bound} requests wait for {workload} already, which is the most.")
+        }
+        TooMany::Unread(bound) => {
+            format!(
+                "The bodies of those that wait may have {bound} bytes already, which is the most."
+            )
         }
     };
     let problem = Problem::new(Reason::TooManyWaiting, detail);

@@ -35,6 +35,11 @@ pub struct GatewayOptions {
     pub max_waiting: usize,
     /// How many of them wait for one workload. 12,000.
     pub max_waiting_per_workload: usize,
+    /// How many bytes the clients of those that wait may have sent over HTTP/2 of bodies that nobody has read
+    /// yet, in all: each counts for its [window](Self::stream_window), or for its whole length if that is
+    /// less. Further ones get 503 with `Retry-After`. Over HTTP/1.1 a body waits on its client's side.
+    /// 256 MiB.
+    pub max_unread_bytes: usize,
     /// How many requests an HTTP/2 connection has in flight at most. 100.
     pub max_streams: u32,
     /// How many bytes of a request's body a client of HTTP/2 may send before anybody has read of it:
@@ -87,6 +92,7 @@ impl GatewayOptions {
             trusted_proxies: TrustedProxies::none(),
             max_waiting: 20_000,
             max_waiting_per_workload: 12_000,
+            max_unread_bytes: 256 * 1024 * 1024,
             max_streams: 100,
             stream_window: 256 * 1024,
             ping_interval: Duration::from_secs(30),

@@ -18,7 +18,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use drowse_watcher::{ReadyRun, Workload};
+use drowse_watcher::{PhaseName, ReadyRun, Snapshot, Workload};
 use tokio::{
     runtime::Handle,
     sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
@@ -80,7 +80,7 @@ impl Pools {
     }
 
     /// The pool of this run.
-    pub(crate) fn of(&self, run: &ReadyRun) -> Arc<Pool> {
+    pub(crate) fn of(&self, run: &Arc<ReadyRun>) -> Arc<Pool> {
         if let Some(pool) = &*self.current.load()
             && pool.epoch == run.epoch
         {
@@ -136,6 +136,7 @@ impl Pools {
 /// The connections of one route to one run.
 pub(crate) struct Pool {
     epoch: u64,
+    run: Arc<ReadyRun>,
     workload: Workload,
     dialer: Arc<Dialer>,
     upstream: Result<Upstream, NoUpstream>,
@@ -203,9 +204,10 @@ enum Free {
 }
 
 impl Pool {
-    fn new(pools: &Pools, run: &ReadyRun) -> Self {
+    fn new(pools: &Pools, run: &Arc<ReadyRun>) -> Self {
         Self {
             epoch: run.epoch,
+            run: Arc::clone(run),
             workload: pools.workload.clone(),
             dialer: Arc::clone(&pools.dialer),
             upstream: pools.chooser.choose(&run.details),
@@ -284,7 +286,8 @@ impl Pool {
         let addresses = self.addresses.get_or_try_init(|| dial::resolve(target)).await?;
         let dialled = self.dialer.dial(addresses, protocols, CONNECT_TIMEOUT).await?;
         if dialled.spoken == Spoken::Http2 {
-            let shared = Multiplexed::greet(dialled.stream, place).await?;
+            let over = until_run_ended(self.workload.clone(), Arc::clone(&self.run));
+            let shared = Multiplexed::greet(dialled.stream, place, over).await?;
             let share = shared.share().ok_or_else(|| io::Error::other("it takes no request"))?;
             self.keep(|kept| kept.shared.push(shared));
             return Ok(self.connection(Carrier::Shared(share)));
@@ -381,6 +384,19 @@ async fn keep_until_over(pool: Weak<Pool>, workload: Workload, epoch: u64) {
                 pool.end();
             }
         }
+    }
+}
+
+/// Waits until this run was observed ended. One that is merely in doubt, or being stopped, still answers.
+async fn until_run_ended(workload: Workload, run: Arc<ReadyRun>) {
+    use PhaseName::{Asleep, Failed, Gone, Starting};
+    let has_ended = |now: &Snapshot| {
+        let is_other = now.run.is_some() && run.run.is_some() && now.run != run.run;
+        is_other || matches!(now.phase, Asleep | Starting | Failed | Gone)
+    };
+    // An error says that it is no longer managed: then nobody knows.
+    if workload.watch().wait_for(has_ended).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     error::Error as StdError,
     future::Future,
     pin::{Pin, pin},
+    sync::Arc,
     time::Duration,
 };
 
@@ -98,7 +99,7 @@ impl Failure {
 /// Sends a request to the upstream of `run`. Dropping the future ends the exchange.
 pub(crate) async fn send(
     exchange: &Exchange,
-    run: &ReadyRun,
+    run: &Arc<ReadyRun>,
     request: Request,
     lease: Lease,
 ) -> Result<Answered, Failure> {

@@ -1,19 +1,29 @@
 //! A connection that carries many requests at once: HTTP/2.
+//!
+//! It is not pinged. A server of gRPC takes pings that come more often than every five minutes for an attack,
+//! while it has nothing to say, and closes the connection (`too_many_pings`): a silent call would end by what
+//! is to keep it. That an upstream is gone is found out by TCP: unacknowledged bytes, and keep-alive.
 
 use std::{
     future::poll_fn,
     io,
     pin::pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::{sleep, timeout};
+use hyper::{
+    client::conn::http2::{self, SendRequest},
+    rt::Executor,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
 
 use super::Place;
 use crate::{body::RequestBody, dial::Stream};
@@ -56,8 +66,15 @@ pub(crate) struct Share {
 impl Multiplexed {
     /// Greets the upstream and waits for its greeting: how many requests it takes is known before the
     /// first is sent, and that it speaks HTTP/2 at all.
-    pub(super) async fn greet(stream: Stream, place: Place) -> io::Result<Arc<Self>> {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
+    ///
+    /// `over`: when whoever it leads to has ended, and what is on it ends as well.
+    pub(super) async fn greet(
+        stream: Stream,
+        place: Place,
+        over: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<Arc<Self>> {
+        let tasks = Tasks::default();
+        let mut builder = http2::Builder::new(tasks.clone());
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
@@ -92,9 +109,17 @@ impl Multiplexed {
                 told.store(connection.current_max_send_streams(), Ordering::Relaxed);
                 polled
             });
-            if let Err(error) = ended.await {
-                let error = &error as &dyn std::error::Error;
-                tracing::debug!(error, "an upstream connection ended");
+            tokio::select! {
+                ended = ended => {
+                    if let Err(error) = ended {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::debug!(error, "an upstream connection ended");
+                    }
+                }
+                () = over => {
+                    tracing::debug!("an upstream connection is cut: its run has ended");
+                    tasks.cut();
+                }
             }
         });
         let (streams, was_quiet) = (AtomicUsize::new(0), AtomicBool::new(false));
@@ -118,6 +143,30 @@ impl Multiplexed {
     pub(super) fn is_long_quiet(&self) -> bool {
         let is_quiet = self.streams.load(Ordering::Relaxed) == 0;
         self.was_quiet.swap(is_quiet, Ordering::Relaxed) && is_quiet
+    }
+}
+
+/// Where hyper runs a connection, and what is on it.
+#[derive(Clone, Default)]
+struct Tasks(Arc<OnceLock<AbortHandle>>);
+
+impl Tasks {
+    /// Ends the connection at once, with whatever is on it.
+    fn cut(&self) {
+        if let Some(connection) = self.0.get() {
+            connection.abort();
+        }
+    }
+}
+
+impl<F> Executor<F> for Tasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    /// The first is the connection itself, the further ones are of requests.
+    fn execute(&self, future: F) {
+        let task = tokio::spawn(future);
+        self.0.get_or_init(|| task.abort_handle());
     }
 }
 

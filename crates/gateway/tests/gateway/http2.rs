@@ -379,6 +379,32 @@ async fn a_client_that_says_nothing_more_is_let_go_of() {
     drop(connection);
 }
 
+/// What nobody reads yet has a bound over all connections.
+#[tokio::test]
+async fn uploads_that_wait_are_bounded_by_their_bytes() {
+    let mut plan = Plan::default();
+    plan.options.max_unread_bytes = 300_000;
+    let site = Site::new(plan).await;
+    site.application.state.is_up.store(false, Ordering::SeqCst);
+    let (first, second) = (Connection::to(site.address).await, Connection::to(site.address).await);
+    let upload = || to_app("/upload").method("POST");
+    let (waits, _body) = first.begin(upload()).await;
+    site.has_waiting(1).await;
+    let (refused, _refused_body) = second.begin(upload()).await;
+    let refused = read(refused).await;
+    refused.is_problem(503, "too-many-waiting");
+    assert_eq!(refused.header("retry-after"), "10");
+    // One that says how little it is, and one that is nothing.
+    let (small, mut body) = second.begin(upload().header("content-length", "3")).await;
+    let empty = second.ask(to_app("/")).await;
+    site.has_waiting(3).await;
+    body.send_data("abc".into(), true).unwrap();
+    site.application.state.is_up.store(true, Ordering::SeqCst);
+    assert_eq!(read(small).await.body, "3");
+    assert_eq!(read(empty).await.body, "hello");
+    drop(waits);
+}
+
 #[tokio::test]
 async fn streams_that_are_reset_at_once_end_their_connection() {
     let site = Site::asleep().await;

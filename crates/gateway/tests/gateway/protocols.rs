@@ -133,6 +133,22 @@ async fn what_does_not_fit_on_a_connection_goes_by_another() {
     assert_eq!(site.application.connections(), opened + 3, "there is room again");
 }
 
+/// Nothing says so on the connection itself.
+#[tokio::test]
+async fn what_is_on_a_connection_ends_with_the_run_that_it_leads_to() {
+    let site = Site::new(h2c(100)).await;
+    site.wake().await;
+    let mut client = Raw::connect(site.address).await;
+    client
+        .write("POST /hang HTTP/1.1\r\nHost: app.test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        .await;
+    eventually("it arrives", || site.application.requests() == 1).await;
+    site.container.crash(1);
+    let answer = client.read_all().await;
+    assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+    site.has_leases(0).await;
+}
+
 #[tokio::test]
 async fn bodies_and_trailers_stream_both_ways_at_once_by_http2() {
     let site = Site::new(h2c(100)).await;

@@ -29,9 +29,12 @@ pub struct RouteSpec {
     pub answer_timeout: Duration,
     /// Which requests neither wake nor keep awake.
     pub passive: PassiveRule,
-    /// How long an upgraded connection (WebSocket) may move no byte in either direction until it no
-    /// longer keeps the workload awake; never unless said. The next byte counts as use again. When the
-    /// workload goes to sleep meanwhile, the connection is closed.
+    /// How long an upgraded connection (WebSocket), or an answer on its way (server-sent events, a paused
+    /// download), may move no byte in either direction until it no longer keeps the workload awake. The
+    /// next byte counts as use again. When the workload goes to sleep meanwhile, the connection (of HTTP/2:
+    /// the stream) is closed. Never unless said: an application that is silent in the middle of an answer
+    /// is in use. But for one whose client takes nothing over HTTP/2, which
+    /// [`user_timeout`](crate::GatewayOptions::user_timeout) counts for: over HTTP/1.1 it would be cut.
     pub quiet_after: Option<Duration>,
     /// How its upstream is spoken to; HTTP/1.1 in clear unless said.
     pub scheme: UpstreamScheme,

@@ -3,7 +3,7 @@
 use std::{
     io::Write as _,
     net,
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::unix::net::UnixStream,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -37,7 +37,7 @@ pub(crate) async fn connection<T, F: Future<Output = T>>(
         socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     let mut ours = UnixStream::from(ours);
     ours.set_nonblocking(true).unwrap();
-    let theirs = net::TcpStream::from(OwnedFd::from(theirs));
+    let theirs = net::TcpStream::from(theirs);
     theirs.set_nonblocking(true).unwrap();
     let writing = async move {
         for piece in bytes.chunks(at_a_time.max(1)) {

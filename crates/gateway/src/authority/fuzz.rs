@@ -10,7 +10,8 @@ use crate::{HostPattern, pattern::normalised};
 fn authority() {
     drowse_fuzz::target("authority", |input| {
         let mut input = Input::new(input);
-        let version = if input.byte() % 2 == 0 { Version::HTTP_11 } else { Version::HTTP_10 };
+        let version =
+            if input.byte().is_multiple_of(2) { Version::HTTP_11 } else { Version::HTTP_10 };
         let Ok(uri) = Uri::try_from(input.line()) else { return };
         let mut request = Request::new(());
         *request.version_mut() = version;

@@ -4,6 +4,7 @@
 mod access;
 mod duration;
 mod file;
+mod limits;
 mod listen;
 mod ports;
 mod problem;
@@ -25,6 +26,7 @@ pub(crate) use duration::{parse as parse_duration, show as show_duration};
 pub(crate) use file::{Loaded, TRUST_ANYONE, load, parse_listen, read};
 #[cfg(test)]
 pub(crate) use file::{PROXMOX_KEYS, from_text};
+pub(crate) use limits::Limits;
 pub(crate) use listen::{Listen, TlsConfig};
 pub(crate) use ports::{LabelPorts, ListenAt};
 pub(crate) use problem::{Problem, Problems, Severity, Source};
@@ -72,6 +74,8 @@ pub(crate) struct Config {
     pub(crate) label_ports: LabelPorts,
     /// How the waiting page looks and speaks.
     pub(crate) page: PageOptions,
+    /// What bounds clients.
+    pub(crate) limits: Limits,
 }
 
 impl Config {
@@ -90,6 +94,7 @@ impl Config {
             tls: None,
             label_ports: LabelPorts::default(),
             page: PageOptions::new(),
+            limits: Limits::default(),
         }
     }
 

@@ -72,6 +72,7 @@ pub(crate) fn options(config: &Config) -> GatewayOptions {
     options.grace = config.shutdown_grace;
     options.trusted_proxies = config.trusted_proxies.clone();
     options.page = config.page.clone();
+    config.limits.apply(&mut options);
     limits::fit(&mut options);
     options
 }

@@ -3,6 +3,7 @@
 mod access;
 mod container;
 mod engine;
+mod limits;
 mod listen;
 mod needs;
 mod page;
@@ -21,6 +22,8 @@ use std::{
 use drowse_gateway::{HostPattern, Network, NetworkError, PageOptions, PathPrefix, TrustedProxies};
 
 use access::ACCESS_KEYS;
+#[cfg(test)]
+pub(crate) use limits::LIMIT_KEYS;
 use listen::Listening;
 #[cfg(test)]
 pub(crate) use page::PAGE_KEYS;
@@ -30,8 +33,8 @@ pub(crate) use proxmox::TRUST_ANYONE;
 
 use super::{
     Config, ContainerConfig, DEFAULT_ENGINE, DEFAULT_SHUTDOWN_GRACE, Definition, EngineConfig,
-    Given, LabelPorts, Lasting, Origin, Problem, Problems, ROUTE_KEYS, RouteSettings, Settings,
-    Source, VETO_COMMAND, WORKLOAD_KEYS, WorkloadConfig, duration, ports,
+    Given, LabelPorts, Lasting, Limits, Origin, Problem, Problems, ROUTE_KEYS, RouteSettings,
+    Settings, Source, VETO_COMMAND, WORKLOAD_KEYS, WorkloadConfig, duration, ports,
     settings::NEEDS,
     tree,
     tree::{Key, Node, Place, Value},
@@ -118,6 +121,7 @@ const TOP_KEYS: &[&str] = &[
     "tls",
     "label_ports",
     "page",
+    "limits",
 ];
 
 impl Reader<'_> {
@@ -145,6 +149,7 @@ impl Reader<'_> {
             tls: None,
             label_ports: LabelPorts::default(),
             page: PageOptions::new(),
+            limits: Limits::default(),
         };
         let mut listening = Listening::unsaid();
         let mut engines = None;
@@ -173,6 +178,7 @@ impl Reader<'_> {
                 "tls" => config.tls = Some(self.server_tls(&key.place, value)),
                 "label_ports" => config.label_ports = self.label_ports(value),
                 "page" => config.page = self.page(value),
+                "limits" => config.limits = self.limits(value),
                 other => self.error(&key.place, unknown("key", other, TOP_KEYS)),
             }
         }

@@ -135,6 +135,49 @@ fn every_key_of_the_page_is_in_the_readme() {
 }
 
 #[test]
+fn limits_are_set_and_those_that_make_no_sense_are_refused() {
+    let text = "limits: { body_timeout: 5m, client_timeout: 10m, waiting: 100, \
+                waiting_per_workload: 10, connections_per_source: 50 }";
+    let limits = Limits {
+        body_timeout: Duration::from_mins(5),
+        client_timeout: Duration::from_mins(10),
+        waiting: 100,
+        waiting_per_workload: 10,
+        connections_per_source: 50,
+    };
+    assert_eq!(read_text(text).unwrap().limits, limits);
+    assert_eq!(read_text("").unwrap().limits, Limits::default());
+    let errors = read_text("limits: { body_timeout: 1ms, waiting: 0, streams: 9 }").unwrap_err();
+    insta::assert_snapshot!(errors, @r"
+    error: a limit in time is at least `1s`
+     --> drowse.yaml:1:25
+      |
+    1 | limits: { body_timeout: 1ms, waiting: 0, streams: 9 }
+      |                         ^^^
+
+    error: `0` is no limit: a whole number from 1 on is expected
+     --> drowse.yaml:1:39
+      |
+    1 | limits: { body_timeout: 1ms, waiting: 0, streams: 9 }
+      |                                       ^
+
+    error: unknown key `streams`: expected one of `body_timeout`, `client_timeout`, `waiting`, `waiting_per_workload`, `connections_per_source`
+     --> drowse.yaml:1:42
+      |
+    1 | limits: { body_timeout: 1ms, waiting: 0, streams: 9 }
+      |                                          ^^^^^^^
+    ");
+}
+
+#[test]
+fn every_limit_is_in_the_readme() {
+    let readme = include_str!("../../../README.md");
+    for key in super::LIMIT_KEYS {
+        assert!(readme.contains(&format!("`limits.{key}`")), "{key}");
+    }
+}
+
+#[test]
 fn an_empty_file_means_the_default_engine() {
     for text in ["", "# nothing\n", "workloads: {}\n"] {
         let config = read_text(text).unwrap();

@@ -114,7 +114,9 @@ pub(crate) fn is_to_announce(gateway: &Inner, workload: &Workload) -> bool {
         let snapshot = watch.borrow();
         match snapshot.phase {
             _ if snapshot.held_asleep.is_some() => return false,
-            _ if snapshot.blocked_until.is_some_and(|until| until > Instant::now()) => return false,
+            _ if snapshot.blocked_until.is_some_and(|until| until > Instant::now()) => {
+                return false;
+            }
             PhaseName::Unread | PhaseName::Asleep | PhaseName::Stopping | PhaseName::Failed => {
                 snapshot.since
             }

@@ -152,6 +152,8 @@ impl Download {
         match &polled {
             Poll::Ready(Some(Ok(frame))) => {
                 self.flight.passed(frame.data_ref().map_or(0, Bytes::len));
+                // Nobody asks for more after them.
+                self.ended |= frame.is_trailers();
             }
             Poll::Ready(_) => self.ended = true,
             Poll::Pending => {}
@@ -319,6 +321,12 @@ impl Usage {
     /// Whether the request is through to the upstream.
     pub(crate) fn is_sent(&self) -> bool {
         self.upload().is_none_or(|upload| upload.is_sent.load(Ordering::Acquire))
+    }
+
+    /// Whether nothing of the request's body has passed for so long; of a conversation nobody can say.
+    pub(crate) fn is_silent_for(&self, time: Duration) -> bool {
+        self.upload()
+            .is_some_and(|upload| upload.bound.is_some() && upload.stake.passed().elapsed() >= time)
     }
 
     /// Whether the upstream may have its body.

@@ -293,8 +293,9 @@ fn was_refused(error: &hyper::Error) -> bool {
     false
 }
 
-/// Waits for the answer, at most `bound` from the moment when the request was through; calls
-/// `opened` if it takes longer than an opening counts. `None`: it took too long.
+/// Waits for the answer, at most `bound` from the moment when the request was through, or when the upstream
+/// took something of it last; calls `opened` if it takes longer than an opening counts. `None`: it took
+/// too long.
 async fn within<T>(
     bound: Duration,
     mut answer: Pin<&mut impl Future<Output = T>>,
@@ -309,7 +310,7 @@ async fn within<T>(
         let was_sent = usage.is_sent();
         match timeout(bound, answer.as_mut()).await {
             Ok(answer) => return Some(answer),
-            Err(_) if was_sent => return None,
+            Err(_) if was_sent || usage.is_silent_for(bound) => return None,
             Err(_) => {}
         }
     }

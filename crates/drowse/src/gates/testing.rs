@@ -12,6 +12,8 @@ use tracing::subscriber::DefaultGuard;
 pub(super) struct Warnings(Arc<Mutex<Vec<u8>>>);
 
 impl Warnings {
+    /// Every test that comes by the same warning listens: `tracing` decides once for each place whether
+    /// anybody does, and a first decision that is made at the same moment as this is may last.
     pub(super) fn listen() -> (Self, DefaultGuard) {
         let warnings = Self::default();
         let writer = warnings.clone();

@@ -23,9 +23,9 @@ use tokio::{
 
 use super::Context;
 
-/// A client that ends its direction so soon after its last word says that this was all, and waits for its
-/// answer (`nc -N`). One that ends it later has had enough: a client that was closed says no more than that,
-/// until something is sent to it.
+/// A client that ends its direction so soon after its last word, and before it was answered anything, says that
+/// this was all, and waits for its answer (`nc -N`). One that ends it later has had enough: a client that was
+/// closed says no more than that, until something is sent to it.
 const SAME_BREATH: Duration = Duration::from_millis(50);
 
 /// A client's stream.
@@ -39,6 +39,8 @@ pub(crate) struct Attended {
     heard: Instant,
     /// Whether it was not looked at since.
     is_unseen: bool,
+    /// Whether it was sent anything since.
+    is_answered: bool,
     /// Whether it has said that it says no more.
     has_ended: bool,
 }
@@ -61,6 +63,7 @@ impl Attended {
             is_read: false,
             heard: Instant::now(),
             is_unseen: true,
+            is_answered: false,
             has_ended: false,
         }
     }
@@ -68,6 +71,8 @@ impl Attended {
     /// Looks from now on whether the client is there.
     pub(super) fn attend(&mut self, context: &Arc<Context>) {
         self.context = Some(Arc::clone(context));
+        // Its first words were read before it was known what it speaks.
+        self.is_heard();
     }
 
     /// The stream, to read from and to write to. Ends a watch.
@@ -97,7 +102,7 @@ impl Attended {
     }
 
     fn is_heard(&mut self) {
-        (self.heard, self.is_unseen) = (Instant::now(), true);
+        (self.heard, self.is_unseen, self.is_answered) = (Instant::now(), true, false);
     }
 
     /// An error says that the client is gone. Else the task is woken when it may be.
@@ -128,13 +133,23 @@ impl Attended {
             if polled.is_pending() {
                 return Ok(());
             }
-            let is_same_breath = is_first || self.heard.elapsed() < SAME_BREATH;
+            let is_soon = is_first || self.heard.elapsed() < SAME_BREATH;
+            let is_same_breath = is_soon && !self.is_answered;
             if self.has_ended || self.ends_whole() || !is_same_breath {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
             self.has_ended = true;
             self.watch(Interest::ERROR)?;
         }
+    }
+
+    /// What it has said by now it has said before it is answered.
+    fn answers(&mut self, context: &mut TaskContext<'_>) -> io::Result<Pin<&mut TcpStream>> {
+        if !self.is_answered && self.is_attended() {
+            self.look(context)?;
+        }
+        self.is_answered = true;
+        self.stream()
     }
 
     /// Whether its protocol knows no end of one direction alone (TLS): then that is its goodbye.
@@ -175,7 +190,7 @@ impl AsyncWrite for Attended {
         context: &mut TaskContext<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write(context, bytes)
+        self.answers(context)?.poll_write(context, bytes)
     }
 
     fn poll_write_vectored(
@@ -183,7 +198,7 @@ impl AsyncWrite for Attended {
         context: &mut TaskContext<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream()?.poll_write_vectored(context, slices)
+        self.answers(context)?.poll_write_vectored(context, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -157,6 +157,8 @@ def main():
     for name, text in CASES:
         text = text.replace("{n}", str(len(last))).replace("{last}", last).replace("{h}", HOST)
         answers = ["last" if " GET /headers?last" in answer else answer for answer in exchange(text)]
+        # The host's name is not always as long.
+        answers = [answer.replace(f"body={len(last)}", "body=that") for answer in answers]
         print(f"{name}: {', '.join(answers) or 'closed'}")
 
 

@@ -72,7 +72,7 @@ async fn odd_inputs_are_answered_or_refused_and_never_smuggle_a_request() {
     chunk longer than said: 400
     trailer of a chunked body: 200 body=3, last
     a body of GET: 200 GET /headers content-length, last
-    a request as a body: 200 body=71, last
+    a request as a body: 200 body=that, last
     pipelined: 200 GET /headers, 200, 200 PUT /headers content-length, last
     a header of 60,000 bytes: 200 GET /headers x-a, last
     1,000 headers: 431

@@ -101,7 +101,7 @@ struct Turns {
 }
 
 impl Turns {
-    const FULL: Self = Self { count: 5, each: Duration::from_secs(4) };
+    const FULL: Self = Self { count: 3, each: Duration::from_secs(4) };
     const QUICK: Self = Self { count: 2, each: Duration::from_secs(1) };
 }
 

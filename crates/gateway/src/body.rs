@@ -339,20 +339,16 @@ impl Usage {
         self.upload().and_then(|upload| *upload.fault())
     }
 
-    /// A request that is sent again under the same lease, with what was [reclaimed](Self::reclaim).
-    pub(crate) fn renew(
-        &self,
-        parts: http::request::Parts,
-        payload: Payload,
-    ) -> http::Request<RequestBody> {
-        let body = match (self, payload) {
+    /// The body of a request that is sent again under the same lease, with what was
+    /// [reclaimed](Self::reclaim).
+    pub(crate) fn renew(&self, payload: Payload) -> RequestBody {
+        match (self, payload) {
             (Self::WithUpload(upload), Payload::Streamed(body)) => {
                 *upload.body() = Some(body);
                 RequestBody::Streamed(Streaming::of(Arc::clone(upload)))
             }
             _ => RequestBody::Empty,
-        };
-        http::Request::from_parts(parts, body)
+        }
     }
 
     /// The request's payload, which was on its way on a connection that failed; `None` if part of it is

@@ -31,13 +31,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Sends a request that has its lease, and returns the answer's head; its body follows by itself.
 /// `deadline`: until when it is held if the upstream turns out to be gone; by default the route's
 /// hold, from then on.
-pub(crate) async fn forward(
+pub(crate) fn forward(
     mut exchange: Exchange,
-    mut parts: Parts,
+    mut parts: Box<Parts>,
     payload: Payload,
     lease: Lease,
     deadline: Option<Deadline>,
-) -> Response<ResponseBody> {
+) -> impl Future<Output = Response<ResponseBody>> {
     let told = exchange.told.take();
     let Exchange { host, client, .. } = &exchange;
     let context = exchange.context();
@@ -59,10 +59,21 @@ pub(crate) async fn forward(
     }
     spec.request_headers.apply(&mut parts.headers);
 
-    let run = lease.run();
     // What is to be upgraded is upgraded by HTTP/1.1, whatever else is spoken.
     let protocols = if client.is_some() { Protocols::Http1 } else { Protocols::Any };
     let request = Request::new(parts, payload, protocols);
+    carry(exchange, request, lease, deadline, client)
+}
+
+/// Sends a request that is as its upstream is to have it. `client`: to go on with, if that switches protocols.
+async fn carry(
+    exchange: Exchange,
+    request: Request,
+    lease: Lease,
+    deadline: Option<Deadline>,
+    client: Option<OnUpgrade>,
+) -> Response<ResponseBody> {
+    let run = lease.run();
     let sent = match send(&exchange, &run, request, lease).await {
         Ok(answered) => Ok((answered, run)),
         // Rare, and large: not part of every connection's memory.

@@ -59,6 +59,8 @@ impl Exchange {
 /// Answers one request. Whatever goes wrong becomes an answer.
 pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
+    // Handed on by its address, all the way to the upstream.
+    let parts = Box::new(parts);
     if let Err(why) = authority::check_encoding(&parts.headers) {
         let mut answer = Problem::new(Reason::BadRequest, why).into_response();
         // What follows could be read as something else.
@@ -105,7 +107,8 @@ pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) ->
     exchange.flight.is_at(InFlightStage::served(exchange.kind));
     // Boxed as well: it takes 10 KiB, which a connection without a request need not hold, nor one
     // whose request waits.
-    Ok(Box::pin(forward::forward(exchange, parts, Payload::new(body), lease, deadline)).await)
+    let payload = Payload::new(body);
+    Ok(Box::pin(forward::forward(exchange, parts, payload, lease, deadline)).await)
 }
 
 /// What a stream's window lets its client send, or the whole body if that is less.

@@ -9,12 +9,13 @@ use std::{
 };
 
 use drowse_watcher::{Lease, ReadyRun};
+use futures::future::Either;
 use http::{
     Response, StatusCode,
     header::{CONTENT_TYPE, EXPECT},
     request::Parts,
 };
-use hyper::{body::Incoming, ext::on_informational};
+use hyper::{body::Incoming, client::conn::TrySendError, ext::on_informational};
 use tokio::time::timeout;
 
 use crate::{
@@ -32,16 +33,17 @@ use crate::{
 /// slow answers do not hold up the rest.
 const OPENING: Duration = Duration::from_millis(250);
 
-/// A request that may be sent, and perhaps sent again.
+/// A request that may be sent, and perhaps sent again. Its head is handed from one to the next, and never
+/// moved before it is sent.
 pub(crate) struct Request {
-    parts: Parts,
+    parts: Box<Parts>,
     payload: Payload,
     protocols: Protocols,
 }
 
 impl Request {
     /// `protocols`: those by which it can be sent.
-    pub(crate) fn new(parts: Parts, payload: Payload, protocols: Protocols) -> Self {
+    pub(crate) fn new(parts: Box<Parts>, payload: Payload, protocols: Protocols) -> Self {
         Self { parts, payload, protocols }
     }
 
@@ -51,7 +53,7 @@ impl Request {
 
     /// A copy of the head for the case that the first comes to nothing, if it may then be sent again:
     /// if that does no harm, or if it can be known that the first was not looked at.
-    fn spare(&self, scheme: &UpstreamScheme) -> Option<Parts> {
+    fn spare(&self, scheme: &UpstreamScheme) -> Option<Box<Parts>> {
         let is_told = *scheme != UpstreamScheme::Http && self.protocols == Protocols::Any;
         (is_told || self.parts.method.is_idempotent()).then(|| self.parts.clone())
     }
@@ -125,9 +127,8 @@ pub(crate) async fn send(
     let sending = request.sending(scheme);
     let Request { parts, payload, protocols } = request;
     let (usage, body) = Usage::new(exchange, lease, payload, sending);
-    let mut message = http::Request::from_parts(parts, body);
-    let unsent = |problem, message: http::Request<RequestBody>| {
-        let (parts, body) = message.into_parts();
+    let mut message = (parts, body);
+    let unsent = |problem, (parts, body): Message| {
         let again = Some(Request::new(parts, body.into_payload(), protocols));
         Failure { problem, condemns_the_run: false, was_sent: false, again }
     };
@@ -165,7 +166,7 @@ pub(crate) async fn send(
             return Err(unsent(over(), message));
         }
         let answered = {
-            let answer = pin!(exchange_on(&mut connection, message, scheme));
+            let answer = pin!(ask(&mut connection, message, scheme));
             within(bound, answer, &usage, || drop(turn)).await
         };
         let error = match answered {
@@ -181,34 +182,37 @@ pub(crate) async fn send(
                     .in_full(format!("{name} at {target} did not answer within {bound:?}."));
                 return Err(Failure::for_good(problem));
             }
-            Some(Err(Unanswered::NotSent(unsent, error))) => {
-                if !is_reused {
-                    return Err(unreachable(failed(&error), *unsent));
+            Some(Err(mut unanswered)) => match unanswered.take_message() {
+                Some(unsent) => {
+                    let (parts, body) = unsent.into_parts();
+                    message = (Box::new(parts), body);
+                    if is_reused {
+                        // It was seen to be closed before it was used; the next one may not be.
+                        continue;
+                    }
+                    return Err(unreachable(failed(unanswered.error()), message));
                 }
-                // It was seen to be closed before it was used; the next one may not be.
-                message = *unsent;
-                continue;
-            }
-            Some(Err(Unanswered::Broken(error))) => match usage.fault() {
-                Some(Fault::Stalled(bound)) => {
-                    let detail = format!("Nothing of the request's body came for {bound:?}.");
-                    return Err(Failure::for_good(Problem::new(Reason::BodyTimeout, detail)));
-                }
-                fault if fault.is_some() || error.is_user() => {
-                    let problem = Problem::new(Reason::BadRequest, "The request's body broke off.");
-                    return Err(Failure::for_good(problem));
-                }
-                _ => error,
+                None => unanswered.into_error(),
             },
         };
+        match usage.fault() {
+            Some(Fault::Stalled(bound)) => {
+                let detail = format!("Nothing of the request's body came for {bound:?}.");
+                return Err(Failure::for_good(Problem::new(Reason::BodyTimeout, detail)));
+            }
+            fault if fault.is_some() || error.is_user() => {
+                let problem = Problem::new(Reason::BadRequest, "The request's body broke off.");
+                return Err(Failure::for_good(problem));
+            }
+            _ => {}
+        }
         drop(connection);
         let was_refused = was_refused(&error);
-        let is_repeatable = |parts: &Parts| was_refused || parts.method.is_idempotent();
-        let again = match spare.clone().filter(is_repeatable) {
-            Some(parts) => {
+        let again = match spare.clone() {
+            Some(parts) if was_refused || parts.method.is_idempotent() => {
                 usage.reclaim().await.map(|payload| Request::new(parts, payload, protocols))
             }
-            None => None,
+            _ => None,
         };
         let problem = failed(&error);
         if was_refused {
@@ -217,7 +221,7 @@ pub(crate) async fn send(
         match again {
             // It was closed while nobody used it, and the others probably were, too.
             Some(request) if is_reused && !wanted.is_fresh => {
-                message = usage.renew(request.parts, request.payload);
+                message = (request.parts, usage.renew(request.payload));
                 wanted.is_fresh = true;
             }
             again => {
@@ -231,35 +235,30 @@ pub(crate) async fn send(
     }
 }
 
-/// Why a connection gave no answer.
-enum Unanswered {
-    NotSent(Box<http::Request<RequestBody>>, hyper::Error),
-    Broken(hyper::Error),
-}
+/// What is sent.
+type Message = (Box<Parts>, RequestBody);
 
-async fn exchange_on(
+/// Sends a request; what is returned waits for the head of its answer.
+fn ask(
     connection: &mut Connection,
-    mut message: http::Request<RequestBody>,
+    (parts, body): Message,
     scheme: &UpstreamScheme,
-) -> Result<Response<Incoming>, Unanswered> {
-    let answered = match &mut connection.carrier {
+) -> impl Future<Output = Result<Response<Incoming>, TrySendError<http::Request<RequestBody>>>> {
+    let mut message = http::Request::from_parts(*parts, body);
+    match &mut connection.carrier {
         Carrier::Alone(alone) => {
             dialect::as_http1(&mut message);
             ask_before_body(&mut message);
-            alone.ask(message).await
+            Either::Left(alone.ask(message))
         }
         Carrier::Shared(share) => {
             dialect::as_http2(&mut message, scheme.of_url());
             if let Some(open) = message.body().opener() {
                 open();
             }
-            share.sender.try_send_request(message).await
+            Either::Right(share.sender.try_send_request(message))
         }
-    };
-    answered.map_err(|mut failed| match failed.take_message() {
-        Some(message) => Unanswered::NotSent(Box::new(message), failed.into_error()),
-        None => Unanswered::Broken(failed.into_error()),
-    })
+    }
 }
 
 /// Lets the body follow when the upstream asks for it, if the client waits for that.

@@ -18,7 +18,10 @@ use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep, timeout};
 
 use self::pump::{Pump, Side};
-use crate::{InFlightStage, body::Usage, handler::Exchange, in_flight::Place, pool::Connection};
+use crate::{
+    InFlightStage, body::Usage, handler::Exchange, in_flight::Place, pool::Connection,
+    woken::WhenWoken,
+};
 
 /// How long the handshake's last bytes may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -54,9 +57,11 @@ pub(crate) fn start(
             };
             claim.hold_while_used(pump, usage, place).await
         };
+        let expired = pin!(context.phases.expired.cancelled());
         let ended = tokio::select! {
+            biased;
             ended = joined => ended,
-            () = context.phases.expired.cancelled() => Ok(()),
+            () = WhenWoken::new(expired) => Ok(()),
         };
         if let Err(error) = ended {
             tracing::debug!(error = &error as &dyn std::error::Error, "a tunnel ended");

@@ -2,6 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use hyper::{rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -11,7 +12,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use super::{Context, cut::cuttable, stream};
-use crate::in_flight::Streams;
+use crate::{in_flight::Streams, woken::WhenWoken};
 
 /// How long a client that has nothing in flight may take to hear that its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -51,12 +52,15 @@ where
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
 
     let mut is_told = false;
+    let (cut, shutdown) = (pin!(phases.cut.cancelled()), pin!(phases.shutdown.cancelled()));
+    let (mut cut, mut shutdown) = (WhenWoken::new(cut), WhenWoken::new(shutdown));
     let mut look = pin!(sleep(idle));
     let ended = loop {
         tokio::select! {
+            biased;
             ended = &mut connection => break ended,
-            () = phases.cut.cancelled() => return,
-            () = phases.shutdown.cancelled(), if !is_told => is_told = true,
+            () = &mut cut => return,
+            () = &mut shutdown, if !is_told => is_told = true,
             () = &mut look => {
                 let patience = if is_told { FAREWELL } else { idle };
                 let quiet = streams.quiet_for().unwrap_or_default();
@@ -92,9 +96,6 @@ where
     fn execute(&self, future: F) {
         let served = self.streams.serve();
         // It ends with its connection.
-        self.tasks.spawn(async move {
-            cuttable(future).await;
-            drop(served);
-        });
+        self.tasks.spawn(cuttable(future).map(move |()| drop(served)));
     }
 }

@@ -83,7 +83,7 @@ pub(super) async fn serve(mut stream: TcpStream, arrival: Arrival, tls: Tls) {
         () = arrival.phases.cut.cancelled() => return,
     };
     match shaken {
-        Ok((stream, secured)) => serve_secured(stream, secured, arrival).await,
+        Ok((stream, secured)) => serve_secured(Box::new(stream), secured, arrival).await,
         Err(error) => {
             let (peer, error) = (arrival.peer, &error as &dyn StdError);
             tracing::debug!(%peer, error, "a TLS handshake failed");
@@ -91,7 +91,8 @@ pub(super) async fn serve(mut stream: TcpStream, arrival: Arrival, tls: Tls) {
     }
 }
 
-async fn serve_secured(mut stream: TlsStream<Attended>, secured: Secured, arrival: Arrival) {
+/// The stream is boxed: each future that it is handed to would have room for it.
+async fn serve_secured(mut stream: Box<TlsStream<Attended>>, secured: Secured, arrival: Arrival) {
     let protocol = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,

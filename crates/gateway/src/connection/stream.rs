@@ -43,7 +43,8 @@ pub(super) async fn handle(context: Arc<Context>, mut request: Request<Incoming>
     if is_websocket {
         make_handshake(&mut request);
     }
-    let answer = handler::handle(context, request).await?;
+    // Boxed: a stream's task is moved several times before it is run, and is no more than a small block.
+    let answer = Box::pin(handler::handle(context, request)).await?;
     Ok(if is_websocket { answer_to_connect(answer) } else { answer })
 }
 

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -30,6 +31,7 @@ use crate::{
     hold,
     proxy_protocol::{self, Addresses, HeaderError},
     tunnel::{Claim, pump::Pump},
+    woken::WhenWoken,
 };
 
 /// How long what is to come before the connection's own bytes may take: a PROXY header, a
@@ -330,12 +332,13 @@ impl Passage<'_> {
             quiet_after: spec.quiet_after,
             stage: InFlightStage::served(self.kind),
         };
-        let mut passing = std::pin::pin!(claim.hold_while_used(pump, lease, place));
+        let mut passing = pin!(claim.hold_while_used(pump, lease, place));
+        let (client_gone, upstream_gone) = (pin!(client.is_gone()), pin!(upstream.is_gone()));
         tokio::select! {
             biased;
             ended = passing.as_mut() => return ended,
-            () = client.is_gone() => {}
-            () = upstream.is_gone() => {}
+            () = WhenWoken::new(client_gone) => {}
+            () = WhenWoken::new(upstream_gone) => {}
         }
         timeout(LAST_BYTES, passing).await.unwrap_or(Ok(()))
     }

@@ -1,6 +1,6 @@
 //! Accepting the connections of one port.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{TcpPort, connection::Connection};
-use crate::{Drained, Gateway, gateway::Inner};
+use crate::{Drained, Gateway, gateway::Inner, woken::WhenWoken};
 
 /// How long what is cut may take to notice.
 const CUTTING: Duration = Duration::from_secs(1);
@@ -98,8 +98,10 @@ fn tell(failures: u32, error: &io::Error) {
 }
 
 async fn serve(connection: Connection, stream: TcpStream, expired: &CancellationToken) {
+    let expired = pin!(expired.cancelled());
     tokio::select! {
+        biased;
         () = connection.serve(stream) => {}
-        () = expired.cancelled() => {}
+        () = WhenWoken::new(expired) => {}
     }
 }

@@ -45,10 +45,25 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read_buf(buffer) {
-                Ok(_) => return Poll::Ready(Ok(())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+            let room = buffer.remaining();
+            let mut read = None;
+            // Less than there was room for was all that there was: said to block, it is not asked again
+            // before more has come. (An end behind it is told apart from that.)
+            let tried = self.0.try_io(Interest::READABLE, || {
+                let length = self.0.try_read_buf(buffer)?;
+                read = Some(());
+                if length > 0 && length < room {
+                    Err(io::ErrorKind::WouldBlock.into())
+                } else {
+                    Ok(())
+                }
+            });
+            match (tried, read) {
+                (_, Some(())) => return Poll::Ready(Ok(())),
+                (Err(error), None) if error.kind() != io::ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(error));
+                }
+                _ => {}
             }
         }
     }

@@ -219,12 +219,16 @@ impl Look {
 fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     // What nearly every `Connection` says. The one is taken off anyhow, the other names no header
     // (RFC 9110 section 9.6).
-    let is_usual = |token: &&str| {
-        token.eq_ignore_ascii_case("keep-alive") || token.eq_ignore_ascii_case("close")
+    let is_usual = |token: &[u8]| {
+        token.eq_ignore_ascii_case(b"keep-alive") || token.eq_ignore_ascii_case(b"close")
     };
-    let tokens = headers.get_all(CONNECTION).iter().flat_map(tokens);
-    tokens
-        .filter(|token| !is_usual(token))
+    let said = || headers.get_all(CONNECTION).iter();
+    if said().all(|value| is_usual(value.as_bytes())) {
+        return Vec::new();
+    }
+    said()
+        .flat_map(tokens)
+        .filter(|token| !is_usual(token.as_bytes()))
         .filter_map(|token| HeaderName::from_bytes(token.as_bytes()).ok())
         // What a request is for, and on whose behalf, belongs to no single hop, whatever its
         // sender says.

@@ -32,6 +32,7 @@ pub struct DrowseSpec {
     env: Vec<(OsString, OsString)>,
     /// What a service manager holds.
     handed: Option<Arc<TcpListener>>,
+    is_on_one_core: bool,
 }
 
 impl Default for DrowseSpec {
@@ -62,6 +63,7 @@ impl DrowseSpec {
             arguments: Vec::new(),
             env,
             handed: None,
+            is_on_one_core: false,
         }
     }
 
@@ -104,6 +106,13 @@ impl DrowseSpec {
     pub fn handed(mut self) -> Self {
         let socket = TcpListener::bind(self.listen).expect("the address to be free");
         self.handed = Some(Arc::new(socket));
+        self
+    }
+
+    /// Confines it to one core, where it has one thread for all of its work.
+    #[must_use]
+    pub fn on_one_core(mut self) -> Self {
+        self.is_on_one_core = true;
         self
     }
 
@@ -184,7 +193,13 @@ impl DrowseSpec {
     }
 
     fn command<const N: usize>(&self, arguments: [&str; N]) -> Command {
-        let mut command = self.prepared(&self.program);
+        let mut command = if self.is_on_one_core {
+            let mut confined = self.prepared("taskset");
+            confined.arg("--cpu-list").arg(an_allowed_core()).arg(&self.program);
+            confined
+        } else {
+            self.prepared(&self.program)
+        };
         command.args(arguments);
         command
     }
@@ -201,6 +216,14 @@ impl DrowseSpec {
             .kill_on_drop(true);
         command
     }
+}
+
+/// One of the cores that this process may use.
+fn an_allowed_core() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
+    let all = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let first = all.expect("the cores that we may use").trim().split([',', '-']).next();
+    first.expect("a core").to_owned()
 }
 
 /// A running `drowse run`. On drop it is killed, and if the test failed its log is shown.

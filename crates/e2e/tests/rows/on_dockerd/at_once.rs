@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drowse_e2e::http::RawConnection;
-use drowse_e2e::{DEADLINE, Site, Workload};
+use drowse_e2e::{DEADLINE, Drowse, DrowseSpec, Site, Workload};
 use futures::StreamExt;
 use rustix::process::{Resource, getrlimit};
 
@@ -14,7 +14,17 @@ const CALLS: usize = 30;
 
 #[tokio::test]
 async fn row_13_five_hundred_requests_are_one_start() {
-    herd(500).await;
+    let site = Site::new().await;
+    herd(&site, 500, DrowseSpec::default()).await;
+}
+
+/// It has one thread then, for the engine, the watcher and all clients.
+#[tokio::test]
+async fn row_13_five_hundred_requests_are_one_start_on_one_core() {
+    let site = Site::new().await;
+    let mut drowse = herd(&site, 500, DrowseSpec::default().on_one_core()).await;
+    let status = drowse.terminate(DEADLINE).await;
+    assert!(status.success(), "{status}");
 }
 
 #[tokio::test]
@@ -22,13 +32,14 @@ async fn row_13_eight_thousand_requests_are_one_start() {
     // Two descriptors for each in drowse, at worst; where the limit is lower, as many as it allows.
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(20_000);
     let most = usize::try_from(limit.saturating_sub(1000) / 2).unwrap_or(usize::MAX);
-    herd(most.min(8000)).await;
+    let site = Site::new().await;
+    herd(&site, most.min(8000), DrowseSpec::default()).await;
 }
 
-async fn herd(size: usize) {
-    let site = Site::new().await;
+async fn herd(site: &Site, size: usize, spec: DrowseSpec) -> Drowse {
     let app = site.container("herd").env("READY_DELAY_MS", 2000).create().await;
-    let drowse = site.start(&[Workload::of(&app).idle(NEVER)]).await;
+    let drowse = spec.config(&site.config(&[Workload::of(&app).idle(NEVER)])).start().await;
+    drowse.wait_until_read(app.name()).await;
     let request = format!("GET /status/200 HTTP/1.1\r\nHost: {}\r\n\r\n", app.host());
     site.relay.forget();
 
@@ -49,4 +60,5 @@ async fn herd(size: usize) {
     assert_eq!(site.starts(&app).await, 1);
     let calls = site.relay.requests();
     assert!(calls.len() <= CALLS, "{} calls of the engine: {calls:#?}", calls.len());
+    drowse
 }

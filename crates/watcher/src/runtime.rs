@@ -5,13 +5,14 @@ mod commands;
 mod log;
 pub(crate) mod needs;
 mod publish;
+mod queue;
 
 use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use drowse_provider::{Action, Error, ErrorKind, Provider, Watch, WatchItem};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -32,6 +33,7 @@ use needs::{Kept, Work};
 pub(crate) use commands::{
     Ask, Command, LeaseRequest, Set, SetNeeds, Setting, SleepNow, Withdrawn,
 };
+pub(crate) use queue::{Receiver, Sender, queue};
 
 /// How long the task rests after a panic, so that one which always panics does no harm.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -50,7 +52,7 @@ pub(crate) struct Runtime {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     /// Who holds it asleep: here, since it outlasts a panic.
     pub(crate) held_asleep: Option<Box<AsleepHold>>,
-    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) commands: Receiver,
     pub(crate) withdrawn: Arc<Withdrawn>,
     pub(crate) upstream_failed: Arc<Notify>,
     pub(crate) snapshots: watch::Sender<Snapshot>,
@@ -93,7 +95,9 @@ impl Life {
 impl Runtime {
     /// Runs until it is closed. A panic of the loop is told, and the loop begins anew from the
     /// engine's state; requests that waited ask again by themselves.
-    pub(crate) async fn run(mut self) {
+    ///
+    /// Boxed: a future has its arguments twice, as they were given and as they are used.
+    pub(crate) async fn run(mut self: Box<Self>) {
         loop {
             let life = AssertUnwindSafe(self.live()).catch_unwind().await;
             self.shared.stand(Standing::Unknown, None);
@@ -172,7 +176,7 @@ impl Runtime {
                     }))
                 }
                 ids = withdrawn.take() => life.withdraw(ids),
-                command = self.commands.recv() => match command {
+                command = self.commands.next() => match command {
                     Some(command) => self.take_command(&mut life, command),
                     // The last handle is gone.
                     None => break,
@@ -207,12 +211,12 @@ impl Runtime {
             drop(answer.send(Err(SleepError::Closed)));
         }
         // What it asks for is dropped, and that is an answer.
-        while self.commands.try_recv().is_ok() {}
+        while self.commands.try_next().is_some() {}
         while life.orders_in_flight > 0 {
             tokio::select! {
                 biased;
                 Some(done) = life.running.next() => drop(life.take_result(done)),
-                Some(command) = self.commands.recv() => drop(command),
+                Some(command) = self.commands.next() => drop(command),
                 else => break,
             }
             // A slot that nobody needs any more.

@@ -11,7 +11,7 @@ use std::{
 
 use drowse_provider::{Deadline, Provider};
 use tokio::{
-    sync::{Notify, mpsc, oneshot, watch},
+    sync::{Notify, oneshot, watch},
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
@@ -23,8 +23,8 @@ use crate::{
     group::Membership,
     holders::Holders,
     runtime::{
-        Ask, Command, LeaseRequest, Runtime, Set, SetNeeds, Setting, SleepNow, Withdrawn,
-        needs::Kept,
+        Ask, Command, LeaseRequest, Runtime, Sender, Set, SetNeeds, Setting, SleepNow, Withdrawn,
+        needs::Kept, queue,
     },
     sabotage::sabotaged,
     shared::Shared,
@@ -44,7 +44,7 @@ struct Inner {
     holders: Arc<Holders>,
     snapshot: watch::Receiver<Snapshot>,
     /// Bounded: when it is full, whoever asks waits for a place, at most to their deadline.
-    commands: mpsc::Sender<Command>,
+    commands: Sender,
     withdrawn: Arc<Withdrawn>,
     upstream_failed: Arc<Notify>,
     closing: CancellationToken,
@@ -78,9 +78,9 @@ impl Workload {
         (workload, hold)
     }
 
-    fn prepare(spec: WorkloadSpec) -> (Self, Runtime) {
+    fn prepare(spec: WorkloadSpec) -> (Self, Box<Runtime>) {
         let shared = Arc::new(Shared::new(Instant::now()).remembering(spec.memory));
-        let (commands, received) = mpsc::channel(COMMANDS);
+        let (commands, received) = queue(COMMANDS);
         let (snapshots, snapshot) = watch::channel(Snapshot::unread(Instant::now()));
         let holders = Arc::new(Holders::default());
         let upstream_failed = Arc::new(Notify::new());
@@ -94,7 +94,7 @@ impl Workload {
         let membership = spec.group.map(|group| group.join(&spec.name, &shared));
         let gates = membership.iter().map(Membership::gate).chain(spec.gates).collect();
         shared.needs.store(needs.as_ref().map(|kept| Arc::clone(kept.needs())));
-        let runtime = Runtime {
+        let runtime = Box::new(Runtime {
             name: spec.name.clone(),
             shared: Arc::clone(&shared),
             provider: Arc::clone(&spec.provider),
@@ -115,7 +115,7 @@ impl Workload {
                 move || holders.by(Holder::held)
             }),
             closing: closing.clone(),
-        };
+        });
         let workload = Self(Arc::new(Inner {
             name: spec.name,
             shared,

@@ -14,8 +14,8 @@ use crate::{
 
 use super::{Life, Runtime, needs::Kept};
 
-/// What a handle sends to its task. A channel keeps room for 32 of them whatever its capacity, and
-/// there is one for each workload: hence the boxes.
+/// What a handle sends to its task. A queue keeps the room that it once had, and there is one for each
+/// workload: hence the boxes.
 #[derive(Debug)]
 pub(crate) enum Command {
     Ask(Box<Ask>),

@@ -156,7 +156,7 @@ impl Client {
         let lines = self.listed(call, &format!("/containers/json?{query}")).await?;
         match compose::choose(members(&lines, project, service)) {
             // It becomes a part of paths.
-            Ok(Some(chosen)) if Target::Id(chosen.id.to_owned()).can_exist() => {
+            Ok(Some(chosen)) if Target::Id(chosen.id.into()).can_exist() => {
                 Ok(chosen.id.to_owned())
             }
             Ok(Some(chosen)) => Err(self.protocol(call, format!("`{}` is no id", chosen.id))),
@@ -262,7 +262,7 @@ impl Client {
             Ok(target.word().to_owned())
         } else {
             let id = self.inspect(call, target).await?.id;
-            if Target::Id(id.clone()).can_exist() {
+            if Target::Id(id.as_str().into()).can_exist() {
                 Ok(id)
             } else {
                 Err(self.protocol(call, format!("`{id}` is no id")))

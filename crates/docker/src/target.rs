@@ -1,6 +1,6 @@
 //! How a container is named to the engine without ever meaning another one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use drowse_provider::{Reference, compose};
 
@@ -11,29 +11,29 @@ const ID_LENGTH: usize = 64;
 ///
 /// The engine takes either in the same place of a path, and the beginning of an id as well: a name
 /// of hexadecimal digits may find a stranger. So each answer is checked, and no order is given
-/// under a word that could mean two containers.
+/// under a word that could mean two containers. A cheap handle: it is the key of many maps.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Target {
     /// By id, perhaps only its beginning.
-    Id(String),
+    Id(Arc<str>),
     /// By name, without the leading `/`.
-    Name(String),
+    Name(Arc<str>),
     /// As the container of a compose service. `word` is what it is called in errors and logs.
-    Service { project: String, service: String, word: String },
+    Service { project: Arc<str>, service: Arc<str>, word: Arc<str> },
 }
 
 impl Target {
     /// `None` for a kind of reference that Docker does not know.
     pub(crate) fn of(reference: &Reference) -> Option<Self> {
         match reference {
-            Reference::Id(id) => Some(Self::Id(id.clone())),
+            Reference::Id(id) => Some(Self::Id(id.as_str().into())),
             Reference::Name(name) => {
-                Some(Self::Name(name.strip_prefix('/').unwrap_or(name).to_owned()))
+                Some(Self::Name(name.strip_prefix('/').unwrap_or(name).into()))
             }
             Reference::Service { project, service } => Some(Self::Service {
-                project: project.clone(),
-                service: service.clone(),
-                word: reference.to_string(),
+                project: project.as_str().into(),
+                service: service.as_str().into(),
+                word: reference.to_string().into(),
             }),
             _ => None,
         }
@@ -42,9 +42,9 @@ impl Target {
     /// What an engine itself has written: a whole id, else a name.
     pub(crate) fn of_word(word: String) -> Self {
         if word.len() == ID_LENGTH && is_hexadecimal(&word) {
-            Self::Id(word)
+            Self::Id(word.into())
         } else {
-            Self::Name(word)
+            Self::Name(word.into())
         }
     }
 
@@ -81,10 +81,10 @@ impl Target {
     /// of a service, may be.
     pub(crate) fn is(&self, id: &str, name: &str, labels: &BTreeMap<String, String>) -> bool {
         match self {
-            Self::Id(meant) => id.starts_with(meant.as_str()),
-            Self::Name(meant) => name == meant,
+            Self::Id(meant) => id.starts_with(&**meant),
+            Self::Name(meant) => name == &**meant,
             Self::Service { project, service, .. } => {
-                compose::service_of(labels) == Some((project.as_str(), service.as_str()))
+                compose::service_of(labels) == Some((&**project, &**service))
             }
         }
     }
@@ -108,22 +108,22 @@ mod tests {
     #[test]
     fn a_word_that_could_be_the_beginning_of_an_id_is_not_unmistakable() {
         let id = "0123456789abcdef".repeat(4);
-        assert!(Target::Id(id.clone()).is_unmistakable());
-        assert!(!Target::Id(id[..12].to_owned()).is_unmistakable());
-        assert!(!Target::Name("cafe".to_owned()).is_unmistakable());
-        assert!(Target::Name("cafe-1".to_owned()).is_unmistakable());
-        assert!(!Target::Name("cafe".to_owned()).is("cafe00", "other", &BTreeMap::new()));
+        assert!(Target::Id(id.as_str().into()).is_unmistakable());
+        assert!(!Target::Id(id[..12].into()).is_unmistakable());
+        assert!(!Target::Name("cafe".into()).is_unmistakable());
+        assert!(Target::Name("cafe-1".into()).is_unmistakable());
+        assert!(!Target::Name("cafe".into()).is("cafe00", "other", &BTreeMap::new()));
     }
 
     #[test]
     fn what_would_change_a_path_cannot_exist() {
         for name in ["", "..", "a/b", "a?b", "-a", "ä"] {
-            assert!(!Target::Name(name.to_owned()).can_exist(), "{name}");
+            assert!(!Target::Name(name.into()).can_exist(), "{name}");
         }
         for id in ["", "xyz", "../a", "ABC"] {
-            assert!(!Target::Id(id.to_owned()).can_exist(), "{id}");
+            assert!(!Target::Id(id.into()).can_exist(), "{id}");
         }
-        assert!(Target::Name("my_app.web-1".to_owned()).can_exist());
+        assert!(Target::Name("my_app.web-1".into()).can_exist());
     }
 
     #[test]

@@ -44,9 +44,10 @@ struct State {
     is_closed: bool,
     /// Why the engine is out of reach, once that was told: for those who begin to watch meanwhile.
     outage: Option<Error>,
-    watched: HashMap<Target, Watched>,
+    /// Boxed: a map has room for up to twice as many as there are.
+    watched: HashMap<Target, Box<Watched>>,
     /// Names (and short ids) by the id that they were last found under.
-    by_id: HashMap<String, HashSet<Target>>,
+    by_id: HashMap<Arc<str>, Vec<Target>>,
     /// To be read, in this order. Each at most once.
     queue: VecDeque<Target>,
     all: Vec<Arc<Mailbox<EngineItem>>>,
@@ -72,7 +73,7 @@ impl Registry {
         if let Some(outage) = &state.outage {
             mailbox.fail(outage.clone().with_container(target.word()));
         }
-        let watched = state.watched.entry(target.clone()).or_insert_with(Watched::new);
+        let watched = state.watched.entry(target.clone()).or_default();
         watched.watches.push(mailbox);
         state.want(target);
         self.changed.notify_one();
@@ -280,8 +281,8 @@ impl Registry {
                 let to_all = to_all || is_news;
                 mailbox.snapshot(WatchItem::Synced(observation.clone()), to_all);
             }
-            let id = inspected.id.clone();
-            state.rebind(target, Some(id));
+            let id = watched.id();
+            state.rebind(target, id);
         } else {
             let is_news = watched.not_found();
             for mailbox in &watched.watches {
@@ -361,14 +362,14 @@ impl Registry {
         let mut unsure = Vec::new();
         for (target, watched) in &mut state.watched {
             let line = match target {
-                Target::Name(name) => by_name.get(name.as_str()).copied(),
-                Target::Id(id) => by_id.get(id.as_str()).copied().or_else(|| {
+                Target::Name(name) => by_name.get(&**name).copied(),
+                Target::Id(id) => by_id.get(&**id).copied().or_else(|| {
                     (!target.is_unmistakable())
-                        .then(|| lines.iter().find(|line| line.id.starts_with(id)))
+                        .then(|| lines.iter().find(|line| line.id.starts_with(&**id)))
                         .flatten()
                 }),
                 Target::Service { project, service, .. } => {
-                    let service = (project.as_str(), service.as_str());
+                    let service = (&**project, &**service);
                     let members = by_service.get(&service).into_iter().flatten();
                     let Ok(chosen) = compose::choose(members.map(|line| member(line))) else {
                         // A read tells that it is refused, and why.
@@ -436,10 +437,10 @@ impl State {
     /// What an event is about, of what is watched. Never by the beginning of a name or an id: the
     /// engine's own filters would match that.
     fn concerned(&self, event: &Event) -> HashSet<Target> {
-        let id = Target::Id(event.actor.id.clone());
-        let name = Target::Name(event.actor.name.clone());
+        let id = Target::Id(event.actor.id.as_str().into());
+        let name = Target::Name(event.actor.name.as_str().into());
         let mut concerned: HashSet<Target> =
-            self.by_id.get(&event.actor.id).into_iter().flatten().cloned().collect();
+            self.by_id.get(event.actor.id.as_str()).into_iter().flatten().cloned().collect();
         let service =
             compose::service_of(&event.actor.attributes).and_then(|(project, service)| {
                 Target::of(&Reference::Service { project: project.into(), service: service.into() })
@@ -463,7 +464,7 @@ impl State {
         };
         let lives_there =
             |watched: &&Watched| watched.holder.as_deref() == Some(event.actor.id.as_str());
-        for guest in self.watched.values().filter(lives_there) {
+        for guest in self.watched.values().map(Box::as_ref).filter(lives_there) {
             let told = Event::container(event.actor.clone(), action.clone(), event.time);
             guest.watches.iter().for_each(|mailbox| mailbox.hint(WatchItem::Event(told.clone())));
         }
@@ -482,7 +483,7 @@ impl State {
     }
 
     /// Remembers under which id a target was found.
-    fn rebind(&mut self, target: &Target, id: Option<String>) {
+    fn rebind(&mut self, target: &Target, id: Option<Arc<str>>) {
         let Some(watched) = self.watched.get_mut(target) else { return };
         let before = std::mem::replace(&mut watched.bound, id.clone());
         if before == id {
@@ -491,13 +492,15 @@ impl State {
         if let Some(before) = before
             && let Some(targets) = self.by_id.get_mut(&before)
         {
-            targets.remove(target);
+            targets.retain(|other| other != target);
             if targets.is_empty() {
                 self.by_id.remove(&before);
             }
         }
         if let Some(id) = id {
-            self.by_id.entry(id).or_default().insert(target.clone());
+            // Of nearly all there is one.
+            let others = self.by_id.entry(id).or_insert_with(|| Vec::with_capacity(1));
+            others.push(target.clone());
         }
     }
 

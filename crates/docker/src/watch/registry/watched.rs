@@ -11,10 +11,11 @@ use crate::{
 };
 
 /// One container that is watched, by however many.
+#[derive(Default)]
 pub(super) struct Watched {
     pub(super) watches: Vec<Arc<Mailbox<WatchItem>>>,
     /// The id that it was last found under.
-    pub(super) bound: Option<String>,
+    pub(super) bound: Option<Arc<str>>,
     /// The id of the container whose network it was last found to live in.
     pub(super) holder: Option<Box<str>>,
     pub(super) reading: Reading,
@@ -29,8 +30,9 @@ pub(super) struct Watched {
     expected: Option<Expected>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Reading {
+    #[default]
     Idle,
     /// Something happened just now: more may be about to, and one read does for all of it.
     Settling,
@@ -43,7 +45,7 @@ pub(super) enum Reading {
 /// What the last read found.
 enum Last {
     Absent,
-    Present { id: String, observation: Observation, span: Option<Span> },
+    Present { id: Arc<str>, observation: Observation, span: Option<Span> },
 }
 
 /// The time over which a run is known to have been the present one, on the engine's clock.
@@ -89,20 +91,6 @@ pub(super) enum Verdict {
 }
 
 impl Watched {
-    pub(super) fn new() -> Self {
-        Self {
-            watches: Vec::new(),
-            bound: None,
-            holder: None,
-            reading: Reading::Idle,
-            tell_all: false,
-            end_told: false,
-            has_waited: false,
-            last: None,
-            expected: None,
-        }
-    }
-
     /// Whether a read found that the run that was told of last has ended, or that one has of which
     /// nothing was told yet, before any event said so.
     pub(super) fn is_end_untold(&self, now: Option<&Observation>) -> bool {
@@ -143,7 +131,7 @@ impl Watched {
         let span = span_of(&inspected.state).and_then(|(from, ended)| {
             Some(Span { run: observation.run.clone()?, from, to: ended.or(engine_time)? })
         });
-        let (id, now) = (inspected.id.clone(), observation.clone());
+        let (id, now) = (inspected.id.as_str().into(), observation.clone());
         let last = self.last.replace(Last::Present { id, observation: now, span });
         let is_news = match last {
             Some(Last::Present { observation: before, .. }) => before != *observation,
@@ -165,6 +153,14 @@ impl Watched {
         is_news
     }
 
+    /// Under which id it was last found, if it was.
+    pub(super) fn id(&self) -> Option<Arc<str>> {
+        match &self.last {
+            Some(Last::Present { id, .. }) => Some(Arc::clone(id)),
+            Some(Last::Absent) | None => None,
+        }
+    }
+
     /// Takes that there is none; says whether nobody has heard of it yet.
     pub(super) fn not_found(&mut self) -> bool {
         self.expected = None;
@@ -181,7 +177,7 @@ impl Watched {
             (Some(Last::Present { id, observation, .. }), Some(line)) => {
                 let Some(expected) = expected else { return Verdict::Changed };
                 let listed = Fingerprint::of_list(line);
-                if *id != line.id || observation.status != status_of(&line.state) {
+                if **id != *line.id || observation.status != status_of(&line.state) {
                     Verdict::Changed
                 } else if expected.inspected != listed && expected.listed != Some(listed) {
                     expected.cause = Some(listed);
@@ -199,7 +195,7 @@ impl Watched {
     /// told late, of a run before, says nothing of this one.
     pub(super) fn running_at(&self, id: &str, nanoseconds: i128) -> Option<RunId> {
         match &self.last {
-            Some(Last::Present { id: last, observation, span: Some(span) }) if last == id => {
+            Some(Last::Present { id: last, observation, span: Some(span) }) if **last == *id => {
                 let is_it = observation.status.is_alive() && span.from <= nanoseconds;
                 is_it.then(|| span.run.clone())
             }
@@ -210,7 +206,7 @@ impl Watched {
     /// The run that an event of this time concerns, if that is certain.
     pub(super) fn run_at(&self, id: &str, nanoseconds: i128) -> Option<RunId> {
         match &self.last {
-            Some(Last::Present { id: last, span: Some(span), .. }) if last == id => {
+            Some(Last::Present { id: last, span: Some(span), .. }) if **last == *id => {
                 (span.from <= nanoseconds && nanoseconds <= span.to).then(|| span.run.clone())
             }
             _ => None,

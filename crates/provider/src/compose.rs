@@ -26,6 +26,9 @@ const REPLACES: &str = "com.docker.compose.replace";
 /// condition and with whether a restart of the needed one restarts it, too.
 const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 
+/// All that is read here.
+const READ: [&str; 6] = [PROJECT, SERVICE, NUMBER, ONE_OFF, REPLACES, DEPENDS_ON];
+
 /// How much of an id compose puts into a name for the time being.
 const SHORT_ID: usize = 12;
 
@@ -92,6 +95,12 @@ impl<'a> From<&'a Details> for Member<'a> {
         let Details { id, name, labels, observation, .. } = details;
         Self { id, name, labels, is_alive: observation.status.is_alive() }
     }
+}
+
+/// Whether anything here depends on this label: whoever keeps a container's labels for what compose
+/// says by them need keep no others.
+pub fn is_read(label: &str) -> bool {
+    READ.contains(&label)
 }
 
 /// The project and the service that a container with these labels is a part of; `None` for what

@@ -29,14 +29,27 @@ impl Wanted {
         self.in_file.references.iter().any(|reference| is_named(id, name, labels, reference))
     }
 
-    /// Whether labels are as they were. Of notes, a list has those of the tagged ones alone.
+    /// Of a container's labels, those that anything here depends on. The others are most of them, and
+    /// would be most of the memory of a container that sleeps.
+    pub(super) fn of_concern(&self, labels: BTreeMap<String, String>) -> BTreeMap<String, String> {
+        // Collected, not retained: a map that has shrunk has the room of what it was.
+        labels.into_iter().filter(|(label, _)| self.is_of_concern(label)).collect()
+    }
+
+    fn is_of_concern(&self, label: &str) -> bool {
+        // Of a machine with notes all labels are its tags, and what its notes say to us.
+        self.has_notes() || labels::is_ours(label) || compose::is_read(label)
+    }
+
+    /// Whether labels are as they were, as far as they are of concern. Of notes, a list has those of the
+    /// tagged ones alone.
     pub(super) fn are_same(
         &self,
         known: &BTreeMap<String, String>,
         listed: &BTreeMap<String, String>,
     ) -> bool {
         if !self.has_notes() || self.dialect.concerns_us(listed) {
-            return known == listed;
+            return known.iter().eq(listed.iter().filter(|(label, _)| self.is_of_concern(label)));
         }
         let tags = |labels: &BTreeMap<String, String>| -> Vec<String> {
             labels.keys().filter(|key| !labels::is_ours(key)).cloned().collect()

@@ -54,7 +54,10 @@ impl Follower {
         self.to_read.iter().chain(self.reading.keys()).all(|id| self.failing.contains_key(id))
     }
 
-    pub(super) fn read(&mut self, id: String, outcome: Result<Details, Error>) {
+    pub(super) fn read(&mut self, id: String, mut outcome: Result<Details, Error>) {
+        if let Ok(details) = &mut outcome {
+            details.labels = self.wanted.of_concern(std::mem::take(&mut details.labels));
+        }
         let is_superseded = self.reading.remove(&id).unwrap_or(false);
         if outcome.is_ok() && self.failing.remove(&id).is_some() {
             info!(
@@ -118,7 +121,10 @@ impl Follower {
                 }
                 self.unread.remove(&id);
                 self.census.learn(&self.wanted, &details);
-                self.known.insert(id, Arc::new(details));
+                // Whoever has what is known shares it: the same is not kept twice.
+                if self.known.get(&id).is_none_or(|known| **known != details) {
+                    self.known.insert(id, Arc::new(details));
+                }
                 self.read_whom_it_concerns();
             }
             Err(error) if matches!(error.kind(), ErrorKind::NotFound) => {

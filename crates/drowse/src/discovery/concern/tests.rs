@@ -123,3 +123,29 @@ fn who_comes_and_goes_is_counted() {
     census.forget("id-guest");
     assert_eq!(names(&census), ["db", "web"]);
 }
+
+#[test]
+fn labels_that_nobody_reads_are_not_kept_and_are_no_news() {
+    let wanted = wanted(&[], &[]);
+    let listed = of_shop("web", "db", &[ENABLED, ("org.opencontainers.image.version", "1")]);
+    let kept = wanted.of_concern(listed.labels.clone());
+    let expected = [
+        "com.docker.compose.depends_on",
+        "com.docker.compose.project",
+        "com.docker.compose.service",
+        "drowse.enable",
+    ];
+    assert_eq!(kept.keys().collect::<Vec<_>>(), expected);
+    assert!(wanted.are_same(&kept, &listed.labels));
+    let other = of_shop("web", "db", &[ENABLED, ("drowse.idle", "1h")]);
+    assert!(!wanted.are_same(&kept, &other.labels));
+    assert!(!wanted.are_same(&kept, &of_shop("web", "db", &[]).labels));
+}
+
+#[test]
+fn tags_of_machines_are_all_kept() {
+    let notes = Dialect::Notes { engine: "pve".into(), hosts: [].into() };
+    let wanted = Wanted { dialect: notes, ..wanted(&[], &[]) };
+    let tagged = one("201", &[("backup", ""), ("drowse", "")]);
+    assert_eq!(wanted.of_concern(tagged.labels.clone()), tagged.labels);
+}

@@ -31,7 +31,7 @@ struct Asked {
     /// All at once.
     vetoes: Vec<Veto>,
     /// After these: being asked is no use.
-    usage: Option<CpuAndNetwork>,
+    usage: Option<Box<CpuAndNetwork>>,
 }
 
 /// What makes out the gates.
@@ -99,7 +99,8 @@ impl Asked {
             .as_ref()
             .map(|command| Veto::by_command(name, &planned.engine, command.clone()));
         let usage = planned.gates.use_limits(is_open).map(|limits| {
-            CpuAndNetwork::new(name, subject.provider.clone(), limits, planned.policy.idle)
+            let provider = subject.provider.clone();
+            Box::new(CpuAndNetwork::new(name, provider, limits, planned.policy.idle))
         });
         let vetoes = by_path.into_iter().chain(by_command).collect();
         Self { by: By::of(planned, is_open), vetoes, usage }

@@ -60,7 +60,7 @@ use crate::{
 };
 
 /// What is managed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Planned {
     pub(crate) name: String,
     pub(crate) engine: String,
@@ -342,7 +342,7 @@ impl Planner<'_> {
             quiet_after,
             access: &inherited,
         };
-        let mut port_routes = Vec::new();
+        let mut port_routes = Vec::with_capacity(by_port.len());
         let mut own_ports = ports::Taken::default();
         for route in by_port {
             if let Some(route) = ports::route(route, &common, &self.taken_ports, mistakes) {
@@ -364,7 +364,8 @@ impl Planner<'_> {
         let listened_on: Vec<_> = self.config.addresses().into_iter().chain(by_tcp).collect();
         let only_port =
             details.as_deref().map(|details| only_exposed_port(details, Transport::Tcp));
-        let mut routes = Vec::new();
+        // With room for these alone: the first of some of their size would have room for four.
+        let mut routes = Vec::with_capacity(route_settings.len());
         let mut claimed = BTreeSet::new();
         for route in route_settings {
             mistakes.extend(ports::not_of_http(&route));
@@ -436,7 +437,8 @@ impl Planner<'_> {
     ) -> PlannedRoute {
         let is_in_notes =
             route.hosts.as_ref().is_some_and(|hosts| matches!(hosts.origin, Origin::Note(_)));
-        let hosts = route.hosts.map(|hosts| hosts.value).unwrap_or_default();
+        let mut hosts = route.hosts.map(|hosts| hosts.value).unwrap_or_default();
+        hosts.shrink_to_fit();
         let path = route.path.map_or_else(PathPrefix::root, |path| path.value);
         let port = match (route.port, only_port) {
             (Some(port), _) => Some(port.value),

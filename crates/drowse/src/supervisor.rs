@@ -273,6 +273,12 @@ impl Supervisor {
         } else {
             self.follow_gates(&entry, &planned, is_open);
         }
+        if !is_moved && entry.planned == planned {
+            // What was read while drowse began stays where it is, and the memory of the new plan goes back
+            // as it came: put in its place, workload by workload, it would leave a gap for each.
+            self.running.insert(planned.name, entry);
+            return;
+        }
         if entry.planned.policy != planned.policy {
             info!(workload = planned.name, "its policy has changed");
             entry.workload.set_policy(planned.policy.clone()).await;

@@ -52,7 +52,7 @@ pub struct Access {
     pub basic: Option<BasicAuth>,
     /// Whom somebody else lets in. Everybody else gets what that one answers, or, if it answers nothing,
     /// 503.
-    pub forward: Option<ForwardAuth>,
+    pub forward: Option<Box<ForwardAuth>>,
 }
 
 impl Access {
@@ -110,7 +110,7 @@ impl Guard {
         (!is_open).then(|| Self {
             networks: networks.clone(),
             basic: basic.as_ref().map(Basic::new),
-            forward: forward.as_ref().map(Forward::new),
+            forward: forward.as_deref().map(Forward::new),
         })
     }
 

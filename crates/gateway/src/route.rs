@@ -95,8 +95,8 @@ pub(crate) struct Inner {
     pub(crate) holder: Holder,
     pub(crate) pools: Pools,
     pub(crate) number: RouteNumber,
-    /// `None`: everybody may enter.
-    pub(crate) guard: Option<Guard>,
+    /// `None`: everybody may enter, as by most routes: hence the box.
+    pub(crate) guard: Option<Box<Guard>>,
     /// When it was said last that its upstream has failed.
     pub(crate) failures: Seldom,
 }
@@ -108,7 +108,7 @@ impl Route {
         let host = spec.hosts.iter().find_map(HostPattern::exact);
         let dialer = Dialer::new(&spec.scheme, &spec.upstream, host);
         let pools = Pools::new(spec.workload.clone(), spec.upstream.clone(), dialer);
-        let guard = Guard::new(&spec.access);
+        let guard = Guard::new(&spec.access).map(Box::new);
         let (number, failures) = (RouteNumber::next(), Seldom::default());
         Self(Arc::new(Inner { spec, holder, pools, number, guard, failures }))
     }

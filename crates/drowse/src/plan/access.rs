@@ -14,7 +14,7 @@ pub(super) fn access(own: &AccessSettings, inherited: &AccessSettings) -> Access
     access.networks = networks(own, inherited);
     let all = own.clone().or(inherited);
     access.basic = all.basic.and_then(|basic| basic.value);
-    access.forward = all.forward.and_then(|forward| forward.value);
+    access.forward = all.forward.and_then(|forward| forward.value).map(Box::new);
     access
 }
 

@@ -28,7 +28,8 @@ pub(crate) struct PlannedGates {
     in_vain: Vec<String>,
     /// The default `veto_path` has nobody to ask here.
     is_unasked: bool,
-    pub(crate) veto_path: Option<VetoPath>,
+    /// Boxed, as few have one, and this is kept for each of many workloads.
+    pub(crate) veto_path: Option<Box<VetoPath>>,
     pub(crate) veto_command: Option<Vec<String>>,
 }
 
@@ -161,7 +162,7 @@ pub(super) fn gates(
         no_stats,
         in_vain,
         is_unasked,
-        veto_path,
+        veto_path: veto_path.map(Box::new),
         veto_command: settings.veto_command.map(|command| command.value),
     }
 }

@@ -258,7 +258,7 @@ impl Portal {
         forward.tell("Remote-User").unwrap();
         forward.pass_on("X-Device").unwrap();
         let mut access = Access::open();
-        access.forward = Some(forward);
+        access.forward = Some(Box::new(forward));
         access
     }
 }

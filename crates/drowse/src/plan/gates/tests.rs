@@ -43,7 +43,7 @@ fn whoever_has_a_veto_is_named() {
     let scheme = UpstreamScheme::Http;
     let asked =
         VetoPath { path: "/busy?now".to_owned(), host, port: Some(80), address: None, scheme };
-    assert_eq!(web.gates.veto_path, Some(asked));
+    assert_eq!(web.gates.veto_path, Some(Box::new(asked)));
 }
 
 #[test]

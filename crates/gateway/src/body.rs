@@ -9,7 +9,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, ready},
@@ -21,11 +21,7 @@ use drowse_watcher::Lease;
 use futures::{StreamExt as _, stream::BoxStream, task::AtomicWaker};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::{
-    runtime::Handle,
-    sync::Notify,
-    time::{sleep, timeout},
-};
+use tokio::{sync::Notify, time::timeout};
 
 use self::{
     gate::Gate,
@@ -178,14 +174,14 @@ impl Download {
     fn complete(&mut self) {
         self.watch = None;
         let Some((connection, usage)) = self.taken.take() else { return };
-        if self.is_through() && usage.is_sent() {
+        let is_handed_over = !connection.is_shared() || usage.is_handed_over();
+        if self.is_through() && usage.is_sent() && is_handed_over {
             connection.give_back();
         } else if self.is_through() && usage.is_asked_for() {
-            usage.linger();
-            connection.linger();
+            connection.linger(usage.outlast());
         } else {
             // Its client is gone, or waits to be asked for what nobody will ask for.
-            connection.cut();
+            connection.cut(usage.end());
         }
     }
 }
@@ -229,7 +225,7 @@ pub(crate) struct Upload {
     fault: Mutex<Option<Fault>>,
     /// Tells whoever sends it that it was ended.
     sender: AtomicWaker,
-    /// Told when it is not being sent any more, untouched.
+    /// Told when it is not being sent any more.
     is_back: Notify,
     /// Its route, if that has something to hide from the application.
     guarded: Option<Route>,
@@ -362,19 +358,29 @@ impl Usage {
         upload.body().take().map(Payload::Streamed)
     }
 
-    /// Lets an upload go on whose answer is through, for a while.
-    fn linger(&self) {
-        // Without a runtime everything is being torn down.
-        if let (Some(upload), Ok(runtime)) = (self.upload(), Handle::try_current()) {
-            let bound = upload.bound.map_or(LINGER, |bound| bound.min(LINGER));
-            let upload = Arc::downgrade(upload);
-            runtime.spawn(async move {
-                sleep(bound).await;
-                if let Some(upload) = Weak::upgrade(&upload) {
-                    upload.end();
-                }
-            });
-        }
+    /// Whether nobody sends anything of the request's body any more.
+    fn is_handed_over(&self) -> bool {
+        self.upload().is_none_or(Upload::is_handed_over)
+    }
+
+    /// Lets an upload go on whose answer is through, for a while, and then [ends](Self::end) it.
+    fn outlast(self) -> Option<impl Future<Output = bool> + Send + 'static> {
+        let Self::WithUpload(upload) = self else { return None };
+        let bound = upload.bound.map_or(LINGER, |bound| bound.min(LINGER));
+        Some(async move {
+            if timeout(bound, upload.is_back.notified()).await.is_ok() {
+                return true;
+            }
+            upload.end();
+            upload.has_ended().await
+        })
+    }
+
+    /// Ends an upload; whether that was to be had. `None`: there is none.
+    fn end(self) -> Option<impl Future<Output = bool> + Send + 'static> {
+        let Self::WithUpload(upload) = self else { return None };
+        upload.end();
+        Some(async move { upload.has_ended().await })
     }
 }
 
@@ -387,6 +393,17 @@ impl Upload {
         self.body().take();
         self.stake.release();
         self.sender.wake();
+    }
+
+    /// Whether it has come to its end by having been ended. Else whoever sends it has a piece in hand for
+    /// which the upstream has no room, and asks for nothing more.
+    async fn has_ended(self: &Arc<Self>) -> bool {
+        self.is_handed_over() || timeout(RETURNING, self.is_back.notified()).await.is_ok()
+    }
+
+    fn is_handed_over(self: &Arc<Self>) -> bool {
+        // Whoever sends it has the other handle.
+        Arc::strong_count(self) == 1
     }
 
     fn body(&self) -> std::sync::MutexGuard<'_, Option<Incoming>> {
@@ -512,9 +529,8 @@ impl Drop for Streaming {
         if self.upload.is_touched.load(Ordering::Acquire) {
             // What its client may still have to say is for nobody.
             self.upload.body().take();
-        } else {
-            self.upload.is_back.notify_one();
         }
+        self.upload.is_back.notify_one();
     }
 }
 

@@ -19,6 +19,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use drowse_watcher::{PhaseName, ReadyRun, Snapshot, Workload};
+use futures::future::OptionFuture;
 use tokio::{
     runtime::Handle,
     sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
@@ -474,18 +475,26 @@ impl Connection {
         }
     }
 
-    /// Ends what is still on its way, at whatever stage: nobody waits for it.
-    pub(crate) fn cut(self) {
-        if let Carrier::Alone(alone) = self.carrier {
-            alone.cut();
+    /// Ends what is still on its way, at whatever stage: nobody waits for it. `upload`: whether that has
+    /// ended by then.
+    pub(crate) fn cut(self, upload: Option<impl Future<Output = bool> + Send + 'static>) {
+        match self.carrier {
+            Carrier::Alone(alone) => alone.cut(),
+            Carrier::Shared(share) => share.end_after(upload, self.pool),
         }
     }
 
-    /// Lets an upload go on whose answer is through, for a while.
-    pub(crate) fn linger(mut self) {
+    /// Lets an upload go on whose answer is through, for a while. `upload`: whether it has ended by then.
+    pub(crate) fn linger(mut self, upload: Option<impl Future<Output = bool> + Send + 'static>) {
         self.go_on();
-        if let (Carrier::Alone(alone), Ok(runtime)) = (self.carrier, Handle::try_current()) {
-            runtime.spawn(alone.end_within(LINGER));
+        match self.carrier {
+            Carrier::Alone(alone) => {
+                if let Ok(runtime) = Handle::try_current() {
+                    let upload = OptionFuture::from(upload);
+                    runtime.spawn(async { tokio::join!(upload, alone.end_within(LINGER)) });
+                }
+            }
+            Carrier::Shared(share) => share.end_after(upload, self.pool),
         }
     }
 }

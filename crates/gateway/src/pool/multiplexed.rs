@@ -21,11 +21,12 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    runtime::Handle,
     task::AbortHandle,
     time::{sleep, timeout},
 };
 
-use super::Place;
+use super::{Place, Pool};
 use crate::{body::RequestBody, dial::Stream};
 
 /// How many requests are on one connection at most, however many the upstream allows.
@@ -48,9 +49,14 @@ const GREETING: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
+/// Beside the number of requests on a connection: it takes no further one.
+const RETIRED: usize = 1 << (usize::BITS - 1);
+
 /// A connection with room for several requests.
 pub(super) struct Multiplexed {
     sender: SendRequest<RequestBody>,
+    tasks: Tasks,
+    /// How many there are, and whether it is [`RETIRED`].
     streams: AtomicUsize,
     max: Arc<AtomicUsize>,
     /// Whether nothing was on it when it was last looked at.
@@ -100,6 +106,7 @@ impl Multiplexed {
         }
         let max = Arc::new(AtomicUsize::new(connection.current_max_send_streams()));
         let told = Arc::clone(&max);
+        let cut = tasks.clone();
         // It ends with the last of its senders and streams, or with the connection.
         tokio::spawn(async move {
             let _place = place;
@@ -118,12 +125,12 @@ impl Multiplexed {
                 }
                 () = over => {
                     tracing::debug!("an upstream connection is cut: its run has ended");
-                    tasks.cut();
+                    cut.cut();
                 }
             }
         });
         let (streams, was_quiet) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Arc::new(Self { sender, streams, max, was_quiet }))
+        Ok(Arc::new(Self { sender, tasks, streams, max, was_quiet }))
     }
 
     /// A share, if there is room for one more request.
@@ -136,13 +143,37 @@ impl Multiplexed {
 
     /// Whether it takes no further request: it was closed, or is about to be.
     pub(super) fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.sender.is_closed() || self.streams.load(Ordering::Relaxed) & RETIRED != 0
     }
 
     /// Whether nothing was on it, now and when this was last asked.
     pub(super) fn is_long_quiet(&self) -> bool {
         let is_quiet = self.streams.load(Ordering::Relaxed) == 0;
         self.was_quiet.swap(is_quiet, Ordering::Relaxed) && is_quiet
+    }
+}
+
+impl Share {
+    /// Ends when the upload does that is still on its way. One that does not end although it was ended is stuck:
+    /// its upstream has answered, has no room for what hyper has in hand of it, and resets nothing. It would keep
+    /// its stream and its part of the connection's window for as long as that is open, and hyper has no way to
+    /// end a stream whose answer is there. So the connection takes no further request, and is cut when the others
+    /// on it are through.
+    pub(super) fn end_after(
+        self,
+        upload: Option<impl Future<Output = bool> + Send + 'static>,
+        pool: Arc<Pool>,
+    ) {
+        // Without a runtime everything is being torn down.
+        let (Some(upload), Ok(runtime)) = (upload, Handle::try_current()) else { return };
+        runtime.spawn(async move {
+            if !upload.await {
+                tracing::debug!("an upload is stuck: its connection is used no further");
+                self.of.streams.fetch_or(RETIRED, Ordering::Relaxed);
+            }
+            drop(self);
+            pool.tell_waiting();
+        });
     }
 }
 
@@ -172,7 +203,10 @@ where
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.of.streams.fetch_sub(1, Ordering::Relaxed);
+        let before = self.of.streams.fetch_sub(1, Ordering::Relaxed);
         self.of.was_quiet.store(false, Ordering::Relaxed);
+        if before == RETIRED + 1 {
+            self.of.tasks.cut();
+        }
     }
 }

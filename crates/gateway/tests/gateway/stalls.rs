@@ -8,10 +8,11 @@ use drowse_gateway::{
 };
 use drowse_provider::testing::ScriptedEngine;
 use drowse_watcher::{PhaseName, Policy};
-use futures::SinkExt as _;
+use futures::{SinkExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    sync::watch,
     time::sleep,
 };
 
@@ -140,31 +141,74 @@ async fn in_a_grpc_call_both_may_be_silent() {
     site.has_leases(0).await;
 }
 
-/// An upstream that answers over HTTP/2 before it has read anything, and leaves the rest to its peer.
+/// An upstream that answers over HTTP/2 before it has read anything, never reads anything, and resets nothing;
+/// and how many connections to it have come and gone.
+async fn answering_early(site: &Site, is_whole: bool) -> watch::Receiver<(usize, usize)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    leads_to(site, listener.local_addr().unwrap());
+    let (connections, seen) = watch::channel((0, 0));
+    tokio::spawn(async move {
+        let connections = &connections;
+        let mut open = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Ok((stream, _)) = listener.accept() => open.push(async move {
+                    connections.send_modify(|(come, _)| *come += 1);
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    let mut kept = Vec::new();
+                    while let Some(Ok((request, mut answer))) = connection.accept().await {
+                        let mut body = answer.send_response(http::Response::new(()), false).unwrap();
+                        body.send_data(Bytes::from_static(b"early"), is_whole).unwrap();
+                        kept.push((request, body));
+                    }
+                    connections.send_modify(|(_, gone)| *gone += 1);
+                }),
+                Some(()) = open.next() => {}
+            }
+        }
+    });
+    seen
+}
+
+/// More than an upstream's window.
+const MUCH: usize = 200_000;
+
 #[tokio::test]
 async fn an_upload_that_its_answer_has_overtaken_ends() {
     let site = impatient(speaking_http2()).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    leads_to(&site, listener.local_addr().unwrap());
-    let upstream = tokio::spawn(async move {
-        let stream = listener.accept().await.unwrap().0;
-        let mut connection = h2::server::handshake(stream).await.unwrap();
-        let (request, mut answer) = connection.accept().await.unwrap().unwrap();
-        let mut body = answer.send_response(http::Response::new(()), false).unwrap();
-        body.send_data(Bytes::from_static(b"early"), true).unwrap();
-        // Nothing of the body is ever read.
-        while connection.accept().await.is_some() {}
-        drop(request);
-    });
+    let mut upstream = answering_early(&site, true).await;
     let connection = Connection::to(site.address).await;
     let (answer, mut upload) = connection.begin(to_app("/").method("POST")).await;
-    // More than the upstream's window.
-    upload.send_data(vec![b'x'; 200_000].into(), false).unwrap();
+    upload.send_data(vec![b'x'; MUCH].into(), false).unwrap();
     assert_eq!(read(answer).await.body, "early");
     site.has_leases(0).await;
     let reset = futures::future::poll_fn(|context| upload.poll_reset(context));
     assert_eq!(soon(reset).await.unwrap(), h2::Reason::NO_ERROR);
-    upstream.abort();
+    // What is stuck of it takes nobody else's place.
+    soon(upstream.wait_for(|seen| *seen == (1, 1))).await.unwrap();
+    assert_eq!(connection.get("/").await.body, "early");
+    assert_eq!(*upstream.borrow(), (2, 1));
+    assert_eq!(site.workload.snapshot().last_error, None);
+}
+
+#[tokio::test]
+async fn a_stuck_upload_lets_the_others_on_its_connection_end() {
+    let site = impatient(speaking_http2()).await;
+    let mut upstream = answering_early(&site, false).await;
+    let connection = Connection::to(site.address).await;
+    let mut other = soon(connection.ask(to_app("/")).await).await.unwrap().into_body();
+    assert_eq!(soon(other.data()).await.unwrap().unwrap(), "early");
+    // Its client leaves in the middle of the answer.
+    let mut leaving = Raw::connect(site.address).await;
+    let head = format!("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: {MUCH}\r\n\r\n");
+    leaving.write(&(head + &"x".repeat(MUCH))).await;
+    leaving.read_until("early").await;
+    assert_eq!(*upstream.borrow(), (1, 0));
+    leaving.leave().await;
+    site.has_leases(1).await;
+    drop(other);
+    site.has_leases(0).await;
+    soon(upstream.wait_for(|seen| *seen == (1, 1))).await.unwrap();
 }
 
 /// An answer that goes on until its sender is dropped.

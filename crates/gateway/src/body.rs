@@ -129,9 +129,8 @@ impl Download {
             Some((connection, usage)) => match usage.stake() {
                 None => (connection.poll(context, fed), None),
                 Some(stake) => {
-                    let polled =
-                        stake.pass(Way::Down, context, |context| connection.poll(context, fed));
-                    (polled, Some(stake))
+                    let poll = |context: &mut Context<'_>| connection.poll(context, fed);
+                    (stake.pass(Way::Down, context, poll, is_piece), Some(stake))
                 }
             },
         };
@@ -184,6 +183,12 @@ impl Download {
             connection.cut(usage.end());
         }
     }
+}
+
+/// Whether this is a piece of an answer, and not its end, of whatever kind: that is nobody's use.
+fn is_piece(come: &Option<Result<Frame<Bytes>, hyper::Error>>) -> bool {
+    let Some(Ok(frame)) = come else { return false };
+    frame.data_ref().is_some_and(|bytes| !bytes.is_empty())
 }
 
 impl Drop for Download {
@@ -475,13 +480,16 @@ impl Streaming {
         let Self { upload, patience } = self;
         ready!(upload.gate.poll(context));
         upload.sender.register(context.waker());
-        let polled = upload.stake.pass(Way::Up, context, |context| {
+        let poll = |context: &mut Context<'_>| {
             let mut body = upload.body();
             match body.as_mut() {
                 Some(body) => Pin::new(body).poll_frame(context).map(Some),
                 None => Poll::Ready(None),
             }
-        });
+        };
+        // By its end an application may be asked to begin.
+        let is_use = |come: &Option<_>| !matches!(come, None | Some(Some(Err(_))));
+        let polled = upload.stake.pass(Way::Up, context, poll, is_use);
         let Poll::Ready(frame) = polled else {
             let Lost(bound) = ready!(patience.poll(context, upload.stake.passed()));
             *upload.fault() = Some(Fault::Stalled(bound));

@@ -103,12 +103,13 @@ impl Stake {
 
     /// Lets pass what there is, under the lease. If that was given back, a passive one holds off a stop
     /// while it is looked whether there is anything: so nothing is lost, and nothing is sent to what is
-    /// being stopped.
+    /// being stopped. `is_use`: whether what has come is worth a lease again.
     pub(super) fn pass<T>(
         &self,
         way: Way,
         context: &mut Context<'_>,
         poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+        is_use: impl FnOnce(&T) -> bool,
     ) -> Poll<T> {
         let mut state = self.state();
         let mut passive = None;
@@ -127,9 +128,9 @@ impl Stake {
         let polled = poll(context);
         let mut state = self.state();
         state.passing -= 1;
-        if polled.is_ready() {
+        if let Poll::Ready(come) = &polled {
             state.passed = Instant::now();
-            if let (None, Some(passive)) = (&state.lease, passive) {
+            if let (None, Some(passive)) = (&state.lease, passive.filter(|_| is_use(come))) {
                 let lease = self.workload().try_lease(&self.route.0.holder, self.kind);
                 // It is refused if the run has just come into doubt.
                 state.lease = Some(lease.unwrap_or(passive));

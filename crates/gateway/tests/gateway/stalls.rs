@@ -284,9 +284,15 @@ async fn with_quiet_after_silent_events_keep_nothing_awake_and_none_is_lost() {
         sender.send(event.into()).await.unwrap();
         client.read_until(event).await;
     }
+    site.has_leases(0).await;
+    // The moment of last use is counted in milliseconds.
+    let before = site.workload.snapshot().next_sleep;
+    sleep(SHORT).await;
     drop(sender);
     client.read_until("0\r\n\r\n").await;
-    site.has_leases(0).await;
+    eventually("no request", || site.gateway.in_flight("app").is_empty()).await;
+    assert_eq!(site.workload.snapshot().next_sleep, before, "its end is no use");
+    assert!(before.is_some());
 }
 
 #[tokio::test]

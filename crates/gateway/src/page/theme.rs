@@ -2,10 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{
-        Arc, LazyLock, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,9 +11,9 @@ use minijinja::{
     escape_formatter, path_loader,
 };
 use tokio::{
-    sync::Semaphore,
-    task::{JoinError, spawn_blocking},
-    time::timeout,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::{Instant, timeout},
 };
 
 /// The template of a wake; a folder that lacks it is broken.
@@ -31,7 +28,8 @@ const FUEL: u64 = 200_000;
 /// The largest page that a theme may make, in bytes. Its pictures are in it.
 const LARGEST_PAGE: usize = 2 << 20;
 
-/// How long a theme may take: its files may be on a disk that does not answer.
+/// How long a theme may take: its files may be on a disk that does not answer. And how long a page waits
+/// for those before it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const PAGE: &str = include_str!("page.html");
@@ -52,8 +50,14 @@ pub(crate) struct Theme {
     complaint: Mutex<Option<String>>,
     /// Of who may read the folder: one page at a time, so that a disk that hangs takes one thread.
     turn: Arc<Semaphore>,
-    /// Whether the page whose turn it is was given up.
-    is_stuck: AtomicBool,
+    /// Since when the page whose turn it is has been reading.
+    reading: Mutex<Option<Instant>>,
+}
+
+/// A page's turn to read. It is over when the thread is free again, however long ago that was given up.
+struct Turn {
+    theme: Arc<Theme>,
+    _permit: OwnedSemaphorePermit,
 }
 
 /// Which page.
@@ -80,47 +84,50 @@ impl Theme {
             environment,
             complaint: Mutex::default(),
             turn: Arc::new(Semaphore::new(1)),
-            is_stuck: AtomicBool::new(false),
+            reading: Mutex::default(),
         }
     }
 
     /// The theme's page; `None`, after a word in the log, if it is broken. While its disk hangs that is
-    /// so at once. Dropping the future does not end the reading, which nobody can.
+    /// so at once, and without a word if too many others are before it. Dropping the future does not end
+    /// the reading, which nobody can.
     pub(crate) async fn page(self: &Arc<Self>, kind: Kind, variables: Value) -> Option<String> {
         if self.is_stuck() {
             return None;
         }
-        match timeout(PATIENCE, self.in_turn(kind, variables)).await {
+        let Some(turn) = self.turn().await else { return self.complain_if_stuck() };
+        let rendering = spawn_blocking(move || turn.theme.render(kind, &variables));
+        match timeout(PATIENCE, rendering).await {
             Ok(Ok(page)) => page,
             // It panicked.
             Ok(Err(error)) => self.complain(error.to_string()),
-            Err(_) => {
-                self.is_stuck.store(true, Ordering::Relaxed);
-                self.complain(format!("it was not read within {PATIENCE:?}"))
-            }
+            Err(_) => self.complain_if_stuck(),
         }
     }
 
-    async fn in_turn(
-        self: &Arc<Self>,
-        kind: Kind,
-        variables: Value,
-    ) -> Result<Option<String>, JoinError> {
+    /// `None`: that takes too long.
+    async fn turn(self: &Arc<Self>) -> Option<Turn> {
+        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned());
         // The semaphore is never closed.
-        let turn = Arc::clone(&self.turn).acquire_owned().await.ok();
-        self.is_stuck.store(false, Ordering::Relaxed);
-        let this = Arc::clone(self);
-        // The turn is over when the thread is free again, however long ago that was given up.
-        let rendering = spawn_blocking(move || {
-            let page = this.render(kind, &variables);
-            drop(turn);
-            page
-        });
-        rendering.await
+        let permit = turn.await.ok()?.ok()?;
+        *self.reading() = Some(Instant::now());
+        Some(Turn { theme: Arc::clone(self), _permit: permit })
     }
 
+    /// Whether the disk hangs. That many wait for it says nothing.
     fn is_stuck(&self) -> bool {
-        self.turn.available_permits() == 0 && self.is_stuck.load(Ordering::Relaxed)
+        self.reading().is_some_and(|since| since.elapsed() >= PATIENCE)
+    }
+
+    fn complain_if_stuck(&self) -> Option<String> {
+        if self.is_stuck() {
+            self.complain(format!("it was not read within {PATIENCE:?}"));
+        }
+        None
+    }
+
+    fn reading(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what is needed of the folder: it blocks.
@@ -160,7 +167,7 @@ impl Theme {
         None
     }
 
-    fn complaint(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn complaint(&self) -> MutexGuard<'_, Option<String>> {
         self.complaint.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -183,6 +190,12 @@ impl Theme {
             source = cause.source();
         }
         words
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *self.theme.reading() = None;
     }
 }
 

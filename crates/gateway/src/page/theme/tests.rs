@@ -168,3 +168,20 @@ async fn a_disk_that_hangs_takes_one_thread_and_keeps_nobody_waiting() {
     }
     assert_eq!(page().await.unwrap().as_deref(), Some("it answers"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_that_many_ask_for_is_not_broken() {
+    let folder = folder(&[("waiting.html", "it answers")]);
+    let theme = Arc::new(Theme::new(folder.path()));
+    // The one who reads begins anew each time: none of them takes long.
+    let others = Arc::clone(&theme.turn).acquire_owned().await.unwrap();
+    let page = {
+        let theme = Arc::clone(&theme);
+        tokio::spawn(async move { theme.page(Kind::Waiting, greeting()).await })
+    };
+    assert_eq!(page.await.unwrap(), None, "nobody waits for that long");
+    drop(others);
+    assert_eq!(*theme.complaint(), None);
+    let page = theme.page(Kind::Waiting, greeting()).await;
+    assert_eq!(page.as_deref(), Some("it answers"));
+}

@@ -52,6 +52,8 @@ struct Way {
     /// How much of that was written.
     written: usize,
     is_unflushed: bool,
+    /// How it broke off. What was read before is passed on first.
+    failure: Option<io::Error>,
     /// Whether the end was read.
     has_ended: bool,
     /// Whether the end was passed on.
@@ -140,6 +142,11 @@ impl Way {
         let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
         loop {
             ready!(self.poll_write_stuck(context, to, moved))?;
+            if self.failure.is_some() {
+                // TLS writes nothing of what it still holds when it is dropped.
+                ready!(Pin::new(&mut *to).poll_flush(context))?;
+                return Poll::Ready(self.failure.take().map_or(Ok(()), Err));
+            }
             if self.has_ended {
                 ready!(Pin::new(&mut *to).poll_shutdown(context))?;
                 self.is_over = true;
@@ -155,12 +162,19 @@ impl Way {
                 }
             }
             let mut read = ReadBuf::uninit(&mut chunk);
-            if Pin::new(&mut *from).poll_read(context, &mut read)?.is_pending() {
-                if self.is_unflushed {
-                    ready!(Pin::new(&mut *to).poll_flush(context))?;
-                    self.is_unflushed = false;
+            match Pin::new(&mut *from).poll_read(context, &mut read) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(failure)) => {
+                    self.failure = Some(failure);
+                    continue;
                 }
-                return Poll::Pending;
+                Poll::Pending => {
+                    if self.is_unflushed {
+                        ready!(Pin::new(&mut *to).poll_flush(context))?;
+                        self.is_unflushed = false;
+                    }
+                    return Poll::Pending;
+                }
             }
             let bytes = read.filled();
             if bytes.is_empty() {

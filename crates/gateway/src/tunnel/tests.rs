@@ -1,12 +1,17 @@
 //! Quiet tunnels, under virtual time: what counts, and that no byte is lost or comes too late.
 
+use std::{pin::Pin, task::Context};
+
 use drowse_provider::{
     Action, ContainerStatus, Deadline, Engine as _, Reference, Signal,
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{Force, Policy, ReadyWhenRunning, WorkloadSpec};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    io::{
+        AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufWriter, DuplexStream,
+        ReadBuf, duplex,
+    },
     task::JoinHandle,
 };
 
@@ -208,4 +213,58 @@ async fn a_direction_that_ends_leaves_the_other_ten_seconds() {
     scene.tunnel.await.unwrap().unwrap();
     assert_eq!(began.elapsed().as_secs(), 10);
     assert_eq!(scene.workload.leases(), 0);
+}
+
+/// It says this, and then is reset. What it is sent is thrown away.
+struct Reset(&'static [u8]);
+
+impl AsyncRead for Reset {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.0.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        buffer.put_slice(std::mem::take(&mut self.0));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Reset {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Its client takes nothing for a while. As TLS does, its side holds what it was written until it is flushed.
+#[tokio::test(start_paused = true)]
+async fn what_an_upstream_said_before_it_was_reset_is_passed_on() {
+    const WORDS: &[u8] = b"and these are the last ones";
+    let (mut client, client_side) = duplex(4);
+    let place = Place::new();
+    let mut pump = Pump::new(BufWriter::new(client_side), Reset(WORDS), &place);
+    let passing = poll_fn(|context| pump.poll(context));
+    let reading = async {
+        sleep(Duration::from_mins(1)).await;
+        let mut read = vec![0; WORDS.len()];
+        client.read_exact(&mut read).await.unwrap();
+        read
+    };
+    let (ended, read) = tokio::join!(passing, timeout(Duration::from_mins(2), reading));
+    assert_eq!(read.unwrap(), WORDS);
+    assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }

@@ -12,6 +12,7 @@ mod route;
 mod serve;
 mod socket;
 mod table;
+mod trial;
 
 pub use readiness::TcpReadiness;
 pub use route::{TcpRoute, TcpRouteSpec};

@@ -21,6 +21,7 @@ use super::{
     early::{Early, Gone},
     hello::{self, Asks, Hello, HelloError, UNRECOGNIZED_NAME},
     socket::Socket,
+    trial::{self, Outcome},
 };
 use crate::{
     InFlightStage,
@@ -45,11 +46,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long an upstream that was connected to is watched for being closed without a word, as one does
-/// that accepts before its application does.
-const SETTLING: Duration = Duration::from_millis(100);
-
-/// How often an upstream may close a connection without a word before that is its answer.
+/// How often an upstream may close a connection without a word before that is its answer, if its run is not
+/// young.
 const MAX_SILENT: u32 = 2;
 
 /// What is left to be passed on may take so long when one of the two is gone.
@@ -112,6 +110,15 @@ struct Reached {
     upstream: TcpStream,
     run: Arc<ReadyRun>,
     lease: Lease,
+    /// How much of what the client has said it was sent.
+    sent: usize,
+}
+
+/// An upstream that was connected to.
+struct Opened {
+    upstream: TcpStream,
+    /// Whether somebody there may accept before the application does, and may still do so.
+    is_young: bool,
 }
 
 impl Connection {
@@ -211,7 +218,7 @@ async fn refuse(stream: &mut TcpStream, asked: Option<Asks>) -> io::Result<()> {
 
 impl Passage<'_> {
     /// Connects to an upstream that is ready, however often it turns out not to be: until the
-    /// connection's deadline. Nothing of what the client said is sent meanwhile.
+    /// connection's deadline. What the client said is read by nobody meanwhile.
     async fn reach(&self, early: &mut Early) -> Result<Reached, NotServed> {
         let spec = self.route.spec();
         let workload = &spec.workload;
@@ -230,11 +237,15 @@ impl Passage<'_> {
             let failure = match connected {
                 // It took until after the run's end: whoever has its address now may be another.
                 Ok(_) if workload.is_in_doubt(&run) => io::ErrorKind::ConnectionAborted.into(),
-                Ok(upstream) => {
-                    if silent + 1 == MAX_SILENT || !closes_silently(&upstream, early).await? {
-                        return Ok(Reached { upstream, run, lease });
+                Ok(Opened { upstream, is_young }) => {
+                    if !is_young && silent + 1 == MAX_SILENT {
+                        return Ok(Reached { upstream, run, lease, sent: 0 });
                     }
-                    silent += 1;
+                    let tried = trial::watch(&upstream, early, is_young).await;
+                    if let Outcome::Stays { sent } = tried.map_err(|Gone| NotServed::Gone)? {
+                        return Ok(Reached { upstream, run, lease, sent });
+                    }
+                    silent += u32::from(!is_young);
                     // It may be the application's answer to this very client, who must not take it
                     // from all others again and again.
                     if self.route.0.doubted.is_due() {
@@ -286,7 +297,7 @@ impl Passage<'_> {
     }
 
     /// A connection to the upstream of `run`, with its header.
-    async fn connect(&self, run: &ReadyRun) -> Result<io::Result<TcpStream>, NotServed> {
+    async fn connect(&self, run: &ReadyRun) -> Result<io::Result<Opened>, NotServed> {
         let spec = self.route.spec();
         let none = |why: String| NotServed::NoUpstream(why);
         let upstream = spec.upstream.choose(&run.details).map_err(|why| none(why.to_string()))?;
@@ -306,19 +317,21 @@ impl Passage<'_> {
             if let Some(version) = spec.send_proxy_protocol {
                 stream.write_all(&proxy_protocol::header(version, self.between)).await?;
             }
-            Ok(stream)
+            let is_young = upstream.accepts_early && self.route.0.is_young(run);
+            Ok(Opened { upstream: stream, is_young })
         };
         Ok(connecting.await)
     }
 
     /// Lets bytes pass until both have said that they are done, or one is gone.
     async fn pass(&self, early: Early, reached: Reached) -> io::Result<()> {
-        let Reached { upstream, run, lease } = reached;
+        let Reached { upstream, run, lease, sent } = reached;
         let spec = self.route.spec();
-        let (client, said, has_ended) = early.into_parts();
+        let (client, mut said, has_ended) = early.into_parts();
         let upstream = Socket::new(upstream);
         let place = self.flow.place();
         place.passed(said.len());
+        said.drain(..sent);
         let up = client.splice_to(&upstream, self.gateway);
         let down = upstream.splice_to(&client, self.gateway);
         let pump = Pump::new(client.clone(), upstream.clone(), place)
@@ -342,22 +355,4 @@ impl Passage<'_> {
         }
         timeout(LAST_BYTES, passing).await.unwrap_or(Ok(()))
     }
-}
-
-/// Whether an upstream closes at once, before either side has said a word.
-async fn closes_silently(upstream: &TcpStream, early: &mut Early) -> Result<bool, NotServed> {
-    if early.has_spoken() {
-        return Ok(false);
-    }
-    tokio::select! {
-        biased;
-        first = first_word(upstream) => Ok(!first),
-        said = early.listen() => said.map(|()| false).map_err(|Gone| NotServed::Gone),
-        () = sleep(SETTLING) => Ok(false),
-    }
-}
-
-/// Returns when the upstream has said something, or has closed (`false`).
-async fn first_word(upstream: &TcpStream) -> bool {
-    matches!(upstream.peek(&mut [0]).await, Ok(seen) if seen > 0)
 }

@@ -34,6 +34,21 @@ impl Early {
         !self.said.is_empty()
     }
 
+    /// What it has said so far.
+    pub(super) fn said(&self) -> &[u8] {
+        &self.said
+    }
+
+    /// Whether it has said that this was all.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    /// Whether there is no room for more of it.
+    pub(super) fn is_full(&self) -> bool {
+        self.said.len() >= MOST
+    }
+
     /// Returns when the client is gone: its connection was reset, or it has ended it without having
     /// said a word. Who has spoken and then ends its direction awaits an answer. Cancel safe.
     pub(super) async fn is_gone(&mut self) -> Gone {

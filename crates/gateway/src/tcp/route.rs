@@ -7,14 +7,21 @@ use std::{
     time::Duration,
 };
 
+use drowse_provider::RunId;
 use drowse_watcher::{Holder, ReadyRun, Workload};
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::Instant,
+};
 
 use crate::{AllowedNetworks, Chooser, HostPattern, PassiveRule, ProxyProtocol, seldom::Seldom};
 
 /// How many connections of one route are being opened at a time: thousands that were held during a
 /// wake must not hit the application's listen queue at once.
 const OPENINGS: usize = 256;
+
+/// How long after its first connection a run is young.
+const YOUTH: Duration = Duration::from_secs(10);
 
 /// What a TCP route is made of. Build it with [`TcpRouteSpec::new`] and set what differs.
 #[derive(Clone, Debug)]
@@ -74,6 +81,8 @@ pub(super) struct Inner {
     /// Made once: taking a lease must not look anything up.
     pub(super) holder: Holder,
     openings: Mutex<(u64, Arc<Openings>)>,
+    /// The present run, and when it was connected to first.
+    first: Mutex<(Option<RunId>, Instant)>,
     /// When the present run was doubted last since it closed a connection without a word.
     pub(super) doubted: Seldom,
 }
@@ -91,7 +100,8 @@ impl TcpRoute {
     pub fn new(spec: TcpRouteSpec) -> Self {
         let holder = spec.workload.holder(&format!("route {}", spec.name));
         let (openings, doubted) = (Mutex::new(openings(0)), Seldom::default());
-        Self(Arc::new(Inner { spec, holder, openings, doubted }))
+        let first = Mutex::new((None, Instant::now()));
+        Self(Arc::new(Inner { spec, holder, openings, first, doubted }))
     }
 
     /// What it is made of.
@@ -108,6 +118,16 @@ impl Inner {
             *present = openings(run.epoch);
         }
         Arc::clone(&present.1)
+    }
+
+    /// Whether a run that is connected to now was connected to for the first time a moment ago.
+    pub(super) fn is_young(&self, run: &ReadyRun) -> bool {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        // It may be doubted, and ready again, while it is young.
+        if run.run.is_some() && first.0 != run.run {
+            *first = (run.run.clone(), Instant::now());
+        }
+        run.run.is_some() && first.1.elapsed() < YOUTH
     }
 }
 

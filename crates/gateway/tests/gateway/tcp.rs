@@ -2,8 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use drowse_gateway::{Drained, GatewayOptions, InFlightStage, ProxyProtocol, TcpRouteSpec};
-use drowse_provider::Transport;
+use drowse_gateway::{
+    Chooser, Drained, GatewayOptions, InFlightStage, ProxyProtocol, TcpRouteSpec, UpstreamPolicy,
+    Vantage,
+};
+use drowse_provider::{Transport, testing::ScriptedEngine};
 use drowse_watcher::{Force, PhaseName};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -169,6 +172,63 @@ async fn what_accepts_and_closes_at_once_is_tried_once_more() {
     drop(soon(listener.accept()).await.unwrap());
     drop(soon(listener.accept()).await.unwrap());
     is_closed(&mut other).await;
+}
+
+/// A route to an address of its own, where somebody may accept before the application does.
+fn behind_a_published_port(sleeper: &Sleeper, at: SocketAddr) -> TcpRouteSpec {
+    let mut route = sleeper.tcp();
+    let policy = UpstreamPolicy::new().with_address(at.ip().to_string()).with_port(at.port());
+    let engine = Arc::new(ScriptedEngine::new("elsewhere"));
+    route.upstream = Chooser::new(engine, Vantage::Host, policy);
+    route
+}
+
+/// What an engine does at a published port as long as the application behind it refuses; and it may take
+/// its time.
+#[tokio::test]
+async fn row_17_in_a_young_run_it_is_no_answer_to_close_what_was_not_read() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
+    let served = ServedTcp::new([behind_a_published_port(&sleeper, address)]).await;
+    let mut client = served.connect().await;
+    client.write_all(b"question").await.unwrap();
+    for _ in 0..4 {
+        let (early, _) = soon(listener.accept()).await.unwrap();
+        soon(early.readable()).await.unwrap();
+    }
+    let (mut application, _) = soon(listener.accept()).await.unwrap();
+    reads(&mut application, b"question").await;
+    client.write_all(b", more").await.unwrap();
+    reads(&mut application, b", more").await;
+    client.shutdown().await.unwrap();
+    assert_eq!(reads_to_end(&mut application).await, b"");
+    application.write_all(b"answer").await.unwrap();
+    reads(&mut client, b"answer").await;
+    drop(application);
+    is_closed(&mut client).await;
+    assert_eq!(sleeper.starts(), 1);
+}
+
+/// Who has read and closes has answered: it is not said twice.
+#[tokio::test]
+async fn row_17_what_was_read_is_not_sent_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
+    let served = ServedTcp::new([behind_a_published_port(&sleeper, address)]).await;
+    let mut client = served.connect().await;
+    client.write_all(b"question").await.unwrap();
+    let (mut application, _) = soon(listener.accept()).await.unwrap();
+    reads(&mut application, b"question").await;
+    drop(application);
+    is_closed(&mut client).await;
+    drop(client);
+    sleeper.has_leases(0).await;
+    // The next one is another client's.
+    let _other = served.connect().await;
+    let (mut application, _) = soon(listener.accept()).await.unwrap();
+    application.write_all(b"hello").await.unwrap();
 }
 
 #[tokio::test]

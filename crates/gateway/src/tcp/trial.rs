@@ -1,0 +1,79 @@
+//! An upstream that was connected to, until it is known whether an application is behind it.
+//!
+//! Where somebody accepts before the application does (an engine, at a published port), a connection may be
+//! closed without a word although the application was taken for ready: on a loaded machine that takes
+//! longer than readiness can wait. While the run is young it is no answer. What the client says is sent at
+//! once, and kept until the upstream has said something, or has stayed for a while.
+
+use std::{io, net::Shutdown, pin::pin, time::Duration};
+
+use socket2::SockRef;
+use tokio::{net::TcpStream, time::sleep};
+
+use super::early::{Early, Gone};
+
+/// How long an upstream is watched for being closed without a word.
+const SETTLING: Duration = Duration::from_millis(100);
+
+/// The same in a young run, where somebody may accept before the application does.
+const SETTLING_YOUNG: Duration = Duration::from_secs(1);
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It has said something, or was not closed, or was closed by somebody who has read what it was sent:
+    /// that much of what the client has said.
+    Stays { sent: usize },
+    /// It was closed without a word, and nobody has read anything.
+    Closed,
+}
+
+/// Watches an upstream that was just connected to. If it is not young, nothing is sent to it meanwhile.
+pub(super) async fn watch(
+    upstream: &TcpStream,
+    early: &mut Early,
+    is_young: bool,
+) -> Result<Outcome, Gone> {
+    let mut settling = pin!(sleep(if is_young { SETTLING_YOUNG } else { SETTLING }));
+    let (mut sent, mut is_ended) = (0, false);
+    loop {
+        if early.has_spoken() && !is_young {
+            return Ok(Outcome::Stays { sent });
+        }
+        // A failure is met by who reads, below.
+        while let Some(rest) = early.said().get(sent..).filter(|rest| !rest.is_empty())
+            && let Ok(written) = upstream.try_write(rest)
+        {
+            sent += written;
+        }
+        let is_stuck = sent < early.said().len();
+        if !is_stuck && early.is_full() {
+            // There is no room to keep more of it.
+            return Ok(Outcome::Stays { sent });
+        }
+        if !is_stuck && early.has_ended() && !is_ended {
+            _ = SockRef::from(upstream).shutdown(Shutdown::Write);
+            is_ended = true;
+        }
+        tokio::select! {
+            biased;
+            word = first_word(upstream) => {
+                let is_unread = match word {
+                    Ok(true) => false,
+                    // Whoever closes with something unread says so, if need be when more comes.
+                    Ok(false) => sent == 0 || matches!(upstream.take_error(), Ok(Some(_))),
+                    Err(_) => true,
+                };
+                return Ok(if is_unread { Outcome::Closed } else { Outcome::Stays { sent } });
+            }
+            _ = upstream.writable(), if is_stuck => {}
+            said = early.listen(), if !is_stuck => said?,
+            () = settling.as_mut() => return Ok(Outcome::Stays { sent }),
+        }
+    }
+}
+
+/// Whether an upstream says something, rather than closing; an error says that it was reset.
+async fn first_word(upstream: &TcpStream) -> io::Result<bool> {
+    Ok(upstream.peek(&mut [0]).await? > 0)
+}

@@ -9,6 +9,7 @@ mod shown;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::Arc,
     time::Duration,
 };
@@ -158,6 +159,7 @@ struct Follower {
     /// When the engine is to be asked for that (again).
     locate_at: Option<Instant>,
     crowds: Arc<Crowds>,
+    own_addresses: Arc<BTreeSet<IpAddr>>,
     /// By id.
     known: BTreeMap<String, Arc<Details>>,
     /// Of those, the ones that went, and until when they are still shown.
@@ -207,6 +209,7 @@ impl Follower {
             here: (!must_ask).then(Here::default),
             locate_at: must_ask.then(Instant::now),
             crowds: Arc::default(),
+            own_addresses: Arc::default(),
             known: BTreeMap::new(),
             leaving: BTreeMap::new(),
             entrances,

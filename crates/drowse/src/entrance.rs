@@ -60,12 +60,17 @@ impl Entrance {
         self.port == listen.port() && self.addresses.iter().any(is_here)
     }
 
-    /// Whether a route to this upstream may lead there. `is_anywhere`: it goes where it was told to, not
-    /// to its own container. Then a host has more names and addresses than are known, and the port of
-    /// an engine's own interface is enough.
-    pub(crate) fn may_be_led_to(&self, target: &Target, is_anywhere: bool) -> bool {
+    /// Whether a route to this upstream may lead there, on a machine with `own` addresses. `is_anywhere`:
+    /// it goes where it was told to, not to its own container. Then a host has more names and addresses
+    /// than are known, and the port of an engine's own interface is enough.
+    pub(crate) fn may_be_led_to(
+        &self,
+        target: &Target,
+        is_anywhere: bool,
+        own: &BTreeSet<IpAddr>,
+    ) -> bool {
         let (port, is_there) = match target {
-            Target::Socket(at) => (at.port(), self.has_address(at.ip())),
+            Target::Socket(at) => (at.port(), self.has_address(at.ip(), own)),
             Target::Name(name, port) => {
                 let name = name.trim_end_matches('.');
                 (*port, name.eq_ignore_ascii_case(self.host.trim_end_matches('.')))
@@ -74,13 +79,10 @@ impl Entrance {
         self.port == port && (is_there || is_anywhere && self.is_the_engines_own())
     }
 
-    fn has_address(&self, address: IpAddr) -> bool {
+    fn has_address(&self, address: IpAddr, own: &BTreeSet<IpAddr>) -> bool {
         let address = address.to_canonical();
-        let is_this_machine = |it: IpAddr| it.is_loopback() || it.is_unspecified();
-        let is_it = |own: &IpAddr| {
-            own.to_canonical() == address || is_this_machine(*own) && is_this_machine(address)
-        };
-        self.addresses.iter().any(is_it)
+        let mut its = self.addresses.iter().map(IpAddr::to_canonical);
+        its.any(|it| it == address || is_here(it, own) && is_here(address, own))
     }
 
     /// Whether the engine itself is behind the port, and not a machine that is logged in to.
@@ -134,6 +136,11 @@ impl Entrance {
             && (is_fixed || !self.addresses.iter().any(|address| is_private(*address)));
         !is_elsewhere && may_be_one_machine(&self.host, &machine.name)
     }
+}
+
+/// Whether who connects to this address comes to this machine, which has its `own` ones.
+pub(crate) fn is_here(address: IpAddr, own: &BTreeSet<IpAddr>) -> bool {
+    address.is_loopback() || address.is_unspecified() || own.contains(&address)
 }
 
 /// Whether two names may be those of one machine. Its domain is said in some places and left out in

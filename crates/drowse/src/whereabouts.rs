@@ -9,7 +9,7 @@ use drowse_provider::{
     Deadline, Details, Engine, Error, ErrorKind, NetworkMode, PublishedPort, Reach, Reference,
 };
 
-pub(crate) use machine::Machine;
+pub(crate) use machine::{Machine, own_addresses};
 
 /// How many letters an engine's whole id has, and the beginning of it that Docker takes for the host
 /// name of a container that is given none.

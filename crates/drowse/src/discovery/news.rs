@@ -15,7 +15,7 @@ use super::{
     Follower, Listed,
     concern::{Census, crowds},
 };
-use crate::entrance::Entrance;
+use crate::{entrance::Entrance, whereabouts::own_addresses};
 
 impl Follower {
     pub(super) fn item(&mut self, item: Result<EngineItem, Error>) {
@@ -37,6 +37,7 @@ impl Follower {
 
     pub(super) fn synced(&mut self, list: Vec<Summary>) {
         debug!(engine = self.engine.name(), containers = list.len(), "read the engine's list");
+        self.own_addresses = Arc::new(own_addresses());
         let gone: Vec<String> = {
             let listed: BTreeSet<&str> = list.iter().map(|one| one.id.as_str()).collect();
             self.known.keys().filter(|id| !listed.contains(id.as_str())).cloned().collect()

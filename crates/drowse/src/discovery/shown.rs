@@ -30,6 +30,7 @@ impl Follower {
             }
             view.here = here.clone();
             view.crowds = self.crowds.clone();
+            view.own_addresses = self.own_addresses.clone();
             view.containers = Some(containers.clone());
             view.unread.clone_from(&unreadable);
             view.blindness.clone_from(&blindness);

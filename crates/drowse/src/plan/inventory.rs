@@ -1,6 +1,10 @@
 //! What the engines have, as they were last read.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use drowse_gateway::Vantage;
 use drowse_provider::{Capabilities, Details, Reach, Reference};
@@ -20,6 +24,8 @@ pub(crate) struct EngineView {
     pub(crate) crowds: Arc<Crowds>,
     /// What the engine's machine calls itself, if it is known.
     pub(crate) machine: Option<String>,
+    /// The addresses of the machine that drowse runs on, when the engine was last listed.
+    pub(crate) own_addresses: Arc<BTreeSet<IpAddr>>,
     /// The containers that concern us; `None` before the first read.
     pub(crate) containers: Option<Vec<Arc<Details>>>,
     /// What concerns us, too, and could never be read, by id: hosts that nobody has may belong there.
@@ -89,6 +95,7 @@ impl EngineView {
             here: Here::default(),
             machine: None,
             crowds: Arc::default(),
+            own_addresses: Arc::default(),
             containers: None,
             unread: BTreeMap::new(),
             blindness: None,

@@ -11,7 +11,7 @@ use super::{
     DefinedIn, EngineView, Inventory,
     access::{access, only_of_http},
     labels, only_exposed_port,
-    selves::{comes_to, leads_to_us, overlap, place_here, refuse_our_port},
+    selves::{Spot, leads_to_us, overlap, refuse_our_port, spot},
     upstream_at_rest, upstream_policy,
     way_in::Said,
 };
@@ -325,7 +325,7 @@ fn publisher(planned: &PlannedPortRoute, common: &Common<'_>) -> Option<String> 
 pub(super) struct Taken {
     claims: Vec<Claim>,
     /// Where workloads are reached, perhaps on this machine: nobody comes there if drowse listens.
-    reached: Vec<(String, SocketAddr)>,
+    reached: Vec<(String, Spot)>,
 }
 
 /// A route's claim to its ports.
@@ -380,8 +380,8 @@ impl Taken {
 
     /// Notes where a workload is reached over TCP.
     pub(super) fn is_reached(&mut self, workload: &str, upstream: &Upstream, view: &EngineView) {
-        let at = place_here(upstream, view).map(|at| (workload.to_owned(), at));
-        self.reached.extend(at);
+        let spot = spot(upstream, view).map(|spot| (workload.to_owned(), spot));
+        self.reached.extend(spot);
     }
 
     /// Where drowse listens by that transport, for routes.
@@ -391,9 +391,9 @@ impl Taken {
     }
 
     fn refuse_to_cover(&self, claim: &Claim) -> Option<String> {
-        let is_covered = |at: SocketAddr| claim.listen.iter().any(|ours| comes_to(at, *ours));
+        let is_covered = |spot: &Spot| claim.listen.iter().any(|ours| spot.comes_to(*ours));
         let mut reached = self.reached.iter().filter(|_| claim.transport == Transport::Tcp);
-        let (owner, at) = reached.find(|(_, at)| is_covered(*at))?;
+        let (owner, Spot { at, .. }) = reached.find(|(_, spot)| is_covered(spot))?;
         Some(format!("workload `{owner}` is reached at {at}: choose another port"))
     }
 }

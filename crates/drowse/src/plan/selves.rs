@@ -1,13 +1,16 @@
 //! What would be drowse's own end: its own container put to sleep, or its port wanted by one that
 //! wakes.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use drowse_gateway::{Target, Upstream, Vantage};
 use drowse_provider::{Details, NetworkMode, PublishedPort, Reach, Transport};
 
 use super::EngineView;
-use crate::whereabouts::{Here, NAME_VARIABLE, Own};
+use crate::{
+    entrance::is_here,
+    whereabouts::{Here, NAME_VARIABLE, Own},
+};
 
 /// Whether drowse itself runs in this container, or may.
 pub(super) fn is_drowse(details: &Details, here: &Here) -> bool {
@@ -119,36 +122,57 @@ pub(super) fn leads_to_us(
     view: &EngineView,
     listen: &[SocketAddr],
 ) -> Option<String> {
-    let target = place_here(upstream, view)?;
-    let ours = listen.iter().find(|ours| comes_to(target, **ours))?;
+    let spot = spot(upstream, view)?;
+    let ours = listen.iter().find(|ours| spot.comes_to(**ours))?;
+    let at = spot.at;
     Some(format!(
-        "it would lead to {target}, where drowse itself listens ({ours}): let the application listen on \
+        "it would lead to {at}, where drowse itself listens ({ours}): let the application listen on \
          another port, or drowse (`listen`)"
     ))
 }
 
+/// Where an upstream is, for who connects to it from the machine that drowse runs on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) at: SocketAddr,
+    /// Whether that is an address of this machine, whichever of them.
+    is_here: bool,
+}
+
 /// Where an upstream is, if that may be an address of the machine that drowse runs on.
-pub(super) fn place_here(upstream: &Upstream, view: &EngineView) -> Option<SocketAddr> {
-    match upstream.target.as_ref().filter(|_| view.here.vantage == Vantage::Host)? {
-        Target::Socket(address) => Some(*address),
+pub(super) fn spot(upstream: &Upstream, view: &EngineView) -> Option<Spot> {
+    let at = match upstream.target.as_ref().filter(|_| view.here.vantage == Vantage::Host)? {
+        Target::Socket(address) => *address,
         Target::Name(name, port) if name.eq_ignore_ascii_case("localhost") => {
-            Some(SocketAddr::from(([127, 0, 0, 1], *port)))
+            SocketAddr::from((Ipv4Addr::LOCALHOST, *port))
         }
-        Target::Name(..) => None,
+        Target::Name(..) => return None,
+    };
+    let address = match at.ip().to_canonical() {
+        // Linux takes it for this.
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        address => address,
+    };
+    let is_here = is_here(address, &view.own_addresses);
+    Some(Spot { at: SocketAddr::new(address, at.port()), is_here })
+}
+
+impl Spot {
+    /// Whether who connects there comes to what drowse listens on as `ours`.
+    pub(super) fn comes_to(self, ours: SocketAddr) -> bool {
+        let is_any = self.is_here && includes(ours.ip(), self.at.ip());
+        ours.port() == self.at.port() && (is_any || ours.ip() == self.at.ip())
     }
 }
 
-/// Whether who connects to `target` comes to what drowse listens on as `ours`.
-pub(super) fn comes_to(target: SocketAddr, ours: SocketAddr) -> bool {
-    let is_there =
-        ours.ip() == target.ip() || (ours.ip().is_unspecified() && target.ip().is_loopback());
-    is_there && ours.port() == target.port()
+/// Whether what listens on `all` listens on `one` as well. All of IPv6 includes IPv4.
+fn includes(all: IpAddr, one: IpAddr) -> bool {
+    all.is_unspecified() && (all.is_ipv6() || one.is_ipv4())
 }
 
-/// Whether both cannot be had at once. What listens on all of IPv6 has all of IPv4 as well.
+/// Whether both cannot be had at once.
 pub(super) fn overlap(ours: SocketAddr, wanted: SocketAddr) -> bool {
-    let includes =
-        |all: IpAddr, one: IpAddr| all.is_unspecified() && (all.is_ipv6() || one.is_ipv4());
     let is_same_family = ours.is_ipv4() == wanted.is_ipv4();
     ours.port() == wanted.port()
         && (ours.ip() == wanted.ip()

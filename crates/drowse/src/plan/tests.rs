@@ -542,6 +542,39 @@ fn row_43_a_route_that_would_lead_to_drowse_itself_is_refused() {
     ");
 }
 
+/// A bridge's, a LAN's, one written as IPv6: what listens on all addresses listens there.
+#[test]
+fn row_43_nor_by_another_address_of_this_machine() {
+    let leads = |address: &str, listen: &str| {
+        let labels =
+            [("drowse.host", "a.example"), ("drowse.address", address), ("drowse.port", "8080")];
+        let mut view = engine([enabled("app", 1, &labels)]);
+        let own = ["172.17.0.1", "192.168.1.5", "fd00::5"];
+        view.own_addresses = Arc::new(own.iter().map(|it| it.parse().unwrap()).collect());
+        let inventory = Inventory::from([("docker".to_owned(), view)]);
+        lines(&make(&config(&format!("listen: \"{listen}\"")), &inventory))
+    };
+    insta::assert_snapshot!(leads("192.168.1.5", "0.0.0.0:8080"), @"error: container `app` on engine `docker`: route `default`: it would lead to 192.168.1.5:8080, where drowse itself listens (0.0.0.0:8080): let the application listen on another port, or drowse (`listen`)");
+    for address in ["172.17.0.1", "::ffff:192.168.1.5", "0.0.0.0", "::ffff:127.0.0.1"] {
+        for listen in ["0.0.0.0:8080", "[::]:8080"] {
+            let refused = leads(address, listen);
+            assert!(
+                refused.contains("where drowse itself listens"),
+                "{address} {listen} {refused}"
+            );
+        }
+    }
+    assert!(leads("fd00::5", "[::]:8080").contains("where drowse itself listens"));
+    for (address, listen) in [
+        ("fd00::5", "0.0.0.0:8080"),
+        ("192.168.1.6", "[::]:8080"),
+        ("172.17.0.1", "192.168.1.5:8080"),
+        ("192.168.1.5", "[::]:80"),
+    ] {
+        assert_eq!(leads(address, listen), "", "{address} {listen}");
+    }
+}
+
 #[test]
 fn row_43_nor_may_it_lead_to_a_port_that_drowse_has_for_another_route() {
     let db = enabled("db", 4, &[("drowse.tcp", "5432"), ("drowse.port", "5432")]);

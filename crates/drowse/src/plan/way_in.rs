@@ -4,7 +4,10 @@
 use drowse_gateway::Upstream;
 
 use super::Inventory;
-use crate::config::{Origin, RouteSettings};
+use crate::{
+    config::{Origin, RouteSettings},
+    entrance::Entrance,
+};
 
 /// How a route says where it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,8 +32,11 @@ impl Said {
     /// Why a route may not lead there, if that is an engine.
     pub(super) fn refuse(self, upstream: &Upstream, inventory: &Inventory) -> Option<String> {
         let target = upstream.target.as_ref().filter(|_| !self.is_by_file)?;
-        let mut entrances = inventory.values().flat_map(|view| &view.entrances);
-        let entrance = entrances.find(|it| it.may_be_led_to(target, self.has_address))?;
+        let entrance = inventory.values().find_map(|view| {
+            let leads =
+                |it: &&Entrance| it.may_be_led_to(target, self.has_address, &view.own_addresses);
+            view.entrances.iter().find(leads)
+        })?;
         Some(format!(
             "it would lead to {target}, and engine `{}` is reached at that port ({entrance}): whoever asks \
              the route would command the engine; if it is something else, say `port` and `address` of it \
@@ -42,13 +48,17 @@ impl Said {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use drowse_provider::NetworkMode;
 
-    use super::super::{
-        Inventory,
-        tests::{config, enabled, engine, lines, make},
+    use super::{
+        super::{
+            Inventory,
+            tests::{config, enabled, engine, lines, make},
+        },
+        *,
     };
-    use crate::entrance::Entrance;
 
     /// One engine that is reached by a socket proxy, and others.
     fn inventory(containers: impl IntoIterator<Item = drowse_provider::Details>) -> Inventory {
@@ -58,9 +68,11 @@ mod tests {
             ("here", "tcp://127.0.0.1:2376"),
             ("pve", "https://10.0.0.9:8006"),
             ("nas", "ssh://me@10.0.0.7"),
+            ("vm", "ssh://me@127.0.0.1:2222"),
         ];
         let others = others.map(|(name, url)| {
             let mut view = engine([]);
+            view.own_addresses = Arc::new(["10.0.0.3".parse().unwrap()].into());
             view.entrances.extend(Entrance::of(name, url));
             (name.to_owned(), view)
         });
@@ -87,6 +99,8 @@ mod tests {
             ("localtest.me", "2376"),
             ("192.168.1.5", "2376"),
             ("10.0.0.7", "22"),
+            ("10.0.0.3", "2222"),
+            ("::ffff:10.0.0.3", "2222"),
         ] {
             assert!(to(address, port).contains("is reached at that port"), "{address}:{port}");
         }

@@ -21,23 +21,22 @@ pub(crate) struct Machine {
 impl Machine {
     /// As it is now. What cannot be read is left out.
     pub(crate) fn of_this_process() -> Self {
-        let read = |path| fs::read_to_string(path).unwrap_or_default();
         let interfaces = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
         let hardware: Vec<String> = interfaces
             .filter(|interface| interface.file_name() != "lo")
             .filter_map(|interface| fs::read_to_string(interface.path().join("address")).ok())
             .collect();
-        Self::from_texts(&hardware, &read("/proc/net/fib_trie"), &read("/proc/net/if_inet6"))
+        let (routes, ipv6) = tables();
+        Self::from_texts(&hardware, &routes, &ipv6)
     }
 
     fn from_texts(hardware: &[String], routes: &str, ipv6: &str) -> Self {
         let hardware = hardware.iter().map(|address| address.trim().to_lowercase());
         let is_hardware =
             |address: &String| address.len() == 17 && address.chars().any(|c| !"0:".contains(c));
-        let addresses = ipv4(routes).chain(ipv6.lines().filter_map(ipv6_address));
         Self {
             hardware: hardware.filter(is_hardware).collect(),
-            addresses: addresses.filter(is_somebodys).collect(),
+            addresses: addresses(routes, ipv6),
         }
     }
 
@@ -58,6 +57,23 @@ impl Machine {
             Some(format!("the {} of its `{}`", how?, network.name))
         })
     }
+}
+
+/// The addresses alone, as they are now: bridges, tunnels and leases come and go.
+pub(crate) fn own_addresses() -> BTreeSet<IpAddr> {
+    let (routes, ipv6) = tables();
+    addresses(&routes, &ipv6)
+}
+
+/// The kernel's tables of routes and of IPv6 addresses.
+fn tables() -> (String, String) {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    (read("/proc/net/fib_trie"), read("/proc/net/if_inet6"))
+}
+
+fn addresses(routes: &str, ipv6: &str) -> BTreeSet<IpAddr> {
+    let addresses = ipv4(routes).chain(ipv6.lines().filter_map(ipv6_address));
+    addresses.filter(is_somebodys).collect()
 }
 
 /// Of the kernel's table of routes: below each address that is this machine's own stands

@@ -3,7 +3,8 @@
 //! restart of drowse, whoever connects in between waits instead of being refused.
 
 use std::{
-    io,
+    collections::BTreeMap,
+    env, io,
     net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
 };
 
@@ -12,11 +13,16 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tracing::{debug, warn};
 
+/// What the sockets are called, in their order and separated by colons.
+const NAMES_VARIABLE: &str = "LISTEN_FDNAMES";
+
 /// The sockets: those for HTTP until they are taken, those for TCP and UDP routes for good.
 #[derive(Debug, Default)]
 pub(crate) struct HandedSockets {
     tcp: Vec<(SocketAddr, TcpListener)>,
     udp: Vec<(SocketAddr, UdpSocket)>,
+    /// What the service manager calls them (`FileDescriptorName=`), as far as it says.
+    names: BTreeMap<(Transport, SocketAddr), String>,
 }
 
 /// One of them, with where it is bound.
@@ -30,18 +36,33 @@ impl HandedSockets {
     /// listens on it. To be called before any thread begins, since it changes the environment.
     pub(crate) fn take() -> Self {
         let mut handed = ListenFd::from_env();
+        let names = env::var(NAMES_VARIABLE).unwrap_or_default();
+        let mut names = names.split(':').map(str::to_owned);
         let mut sockets = Self::default();
         for index in 0..handed.len() {
-            match socket(&mut handed, index) {
-                Ok(Some(Handed::Tcp(bound, socket))) => sockets.tcp.push((bound, socket)),
-                Ok(Some(Handed::Udp(bound, socket))) => sockets.udp.push((bound, socket)),
-                Ok(None) => {}
-                Err(error) => warn!(
-                    index,
-                    error = &error as &(dyn std::error::Error + 'static),
-                    "a socket of the service manager is of no use: drowse takes sockets of TCP and UDP"
-                ),
-            }
+            let name = names.next().filter(|name| !name.is_empty());
+            let at = match socket(&mut handed, index) {
+                Ok(Some(Handed::Tcp(bound, socket))) => {
+                    sockets.tcp.push((bound, socket));
+                    (Transport::Tcp, bound)
+                }
+                Ok(Some(Handed::Udp(bound, socket))) => {
+                    sockets.udp.push((bound, socket));
+                    (Transport::Udp, bound)
+                }
+                Ok(None) => continue,
+                Err(error) => {
+                    let error: &(dyn std::error::Error + 'static) = &error;
+                    warn!(
+                        index,
+                        name,
+                        error,
+                        "a socket of the service manager is of no use: drowse takes sockets of TCP and UDP"
+                    );
+                    continue;
+                }
+            };
+            sockets.names.extend(name.map(|name| (at, name)));
         }
         sockets
     }
@@ -70,6 +91,11 @@ impl HandedSockets {
     pub(crate) fn socket_at(&self, address: SocketAddr) -> Option<io::Result<UdpSocket>> {
         let (_, socket) = self.udp.iter().find(|(bound, _)| *bound == address)?;
         Some(socket.try_clone())
+    }
+
+    /// What the service manager calls the socket that is bound to just this address.
+    pub(crate) fn name_at(&self, at: (Transport, SocketAddr)) -> Option<&str> {
+        self.names.get(&at).map(String::as_str)
     }
 
     /// Those that nobody has taken.
@@ -154,7 +180,7 @@ mod tests {
         let other = bind(Ipv4Addr::LOCALHOST, 0);
         let others = other.local_addr().unwrap();
         let tcp = vec![(all, other), (address, exact)];
-        let mut handed = HandedSockets { tcp, udp: Vec::new() };
+        let mut handed = HandedSockets { tcp, ..HandedSockets::default() };
         let taken = handed.for_address(address).unwrap();
         assert_eq!(taken.local_addr().unwrap(), address);
         let taken = handed.for_address(address).unwrap();
@@ -168,7 +194,8 @@ mod tests {
         let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (all, one) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
-        let handed = HandedSockets { tcp: vec![(all, tcp)], udp: vec![(one, udp)] };
+        let handed =
+            HandedSockets { tcp: vec![(all, tcp)], udp: vec![(one, udp)], names: BTreeMap::new() };
         let narrow = SocketAddr::from((Ipv4Addr::LOCALHOST, all.port()));
         assert!(handed.listener_at(narrow).is_none());
         assert_eq!(handed.listener_at(all).unwrap().unwrap().local_addr().unwrap(), all);
@@ -187,7 +214,7 @@ mod tests {
         };
         let (one, other) = (bind(), bind());
         let (http, route) = (one.0, other.0);
-        let handed = HandedSockets { tcp: vec![one, other], udp: Vec::new() };
+        let handed = HandedSockets { tcp: vec![one, other], ..HandedSockets::default() };
         assert_eq!(handed.of_nobody(|bound| bound == route), [http]);
     }
 }

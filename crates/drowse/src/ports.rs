@@ -3,6 +3,7 @@
 
 mod keeper;
 mod routes;
+mod unclaimed;
 mod wanted;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
@@ -12,7 +13,7 @@ use drowse_provider::Transport;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{keeper::Keeper, wanted::Wanted};
+use self::{keeper::Keeper, unclaimed::Unclaimed, wanted::Wanted};
 pub(crate) use self::{
     routes::{PortRoute, route, upstream},
     wanted::name_of,
@@ -29,6 +30,7 @@ type Troubles = BTreeMap<At, Problem>;
 #[derive(Clone, Debug)]
 pub(crate) struct Ports {
     wanted: Arc<watch::Sender<Wanted>>,
+    unclaimed: Arc<Unclaimed>,
     troubles: watch::Receiver<Troubles>,
     shutdown: CancellationToken,
     drained: watch::Receiver<Option<Drained>>,
@@ -41,15 +43,26 @@ impl Ports {
         let (telling, troubles) = watch::channel(Troubles::new());
         let (done, drained) = watch::channel(None);
         let shutdown = CancellationToken::new();
+        let unclaimed = Arc::new(Unclaimed::new(handed.clone()));
         let keeper = Keeper::new(gateway, handed, telling, shutdown.clone());
         tokio::spawn(async move { done.send_replace(Some(keeper.follow(follows).await)) });
-        Self { wanted: Arc::new(wanted), troubles, shutdown, drained }
+        Self { wanted: Arc::new(wanted), unclaimed, troubles, shutdown, drained }
     }
 
     /// Serves these from now on. `in_between`: what is about to be managed anew, whose routes stay as
-    /// they were unless somebody else has their ports now.
-    pub(crate) fn show(&self, entries: &[Arc<Entry>], in_between: &[Arc<Entry>]) {
-        self.wanted.send_replace(Wanted::of(entries, in_between));
+    /// they were unless somebody else has their ports now. `is_discovering`: there may be more that are not
+    /// known yet.
+    pub(crate) fn show(
+        &self,
+        entries: &[Arc<Entry>],
+        in_between: &[Arc<Entry>],
+        is_discovering: bool,
+    ) {
+        let wanted = Wanted::of(entries, in_between);
+        if !is_discovering {
+            self.unclaimed.tell(&wanted);
+        }
+        self.wanted.send_replace(wanted);
     }
 
     /// The ports that cannot be had now, and why.

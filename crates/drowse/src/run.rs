@@ -59,7 +59,8 @@ pub(crate) async fn run(
     let tls = tls::set_up(&config, folder.as_ref(), source.as_ref())?;
     let (front, bound) = Front::bind(&listen, handed, front::options(&config))?;
     for at in front.handed().bound() {
-        info!(port = ports::name_of(&at), "handed over by the service manager, for a route");
+        let name = front.handed().name_at(at).map(str::to_owned);
+        info!(port = ports::name_of(&at), name, "handed over by the service manager, for a route");
     }
     let bound = bound.with_tls(tls);
     let addresses = bound.addresses();

@@ -229,7 +229,7 @@ impl Supervisor {
         });
         let entries: Vec<Arc<Entry>> = self.running.values().cloned().collect();
         self.front.show(&entries, &in_between, is_discovering);
-        self.ports.show(&entries, &in_between);
+        self.ports.show(&entries, &in_between, is_discovering);
         self.view.send_replace(Arc::new(View {
             entries,
             waiting: waiting.collect(),

@@ -7,7 +7,9 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::support::{PATIENCE, PROGRAM, Place, Running, free_address, handing_over, status};
+use crate::support::{
+    PATIENCE, PROGRAM, Place, Running, eventually, free_address, handing_over, status,
+};
 
 /// A workload with this route, whose application is at `port`.
 fn configure(place: &Place, route: &str, port: u16) {
@@ -89,6 +91,35 @@ fn a_udp_route_has_the_socket_of_its_address() {
     application.send_to(b"late", session).unwrap();
     let length = client.recv(&mut packet).unwrap();
     assert_eq!(&packet[..length], b"late");
+}
+
+/// In the log, where somebody looks who wonders why nothing answers.
+#[test]
+fn a_socket_that_no_route_has_is_named_with_what_to_add() {
+    let place = Place::new();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let elsewhere = || configure(&place, "host: app.test", free_address().port());
+    elsewhere();
+    let arguments = arguments(&place);
+    let mut command = place.command(&arguments.each_ref().map(String::as_str));
+    command.env("LISTEN_FDNAMES", "postgres");
+    let drowse = Running::start_as_it_is(&mut handing_over(&command, socket.into()));
+    drowse.says("no route has this socket of the service manager");
+    drowse.says(&format!("give a route `tcp: \"{address}\"`"));
+    drowse.says("name=postgres");
+
+    // It has a route, and has none again.
+    configure(&place, &format!("tcp: {}", address.port()), free_address().port());
+    drowse.signal(Signal::HUP);
+    drowse.says("listening port=");
+    elsewhere();
+    drowse.signal(Signal::HUP);
+    eventually("it is told of again", || {
+        let log = drowse.log();
+        let told = log.matches("no route has this socket").count();
+        if told == 2 { Ok(()) } else { Err(log) }
+    });
 }
 
 #[test]

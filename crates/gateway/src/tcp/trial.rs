@@ -4,6 +4,9 @@
 //! closed without a word although the application was taken for ready: on a loaded machine that takes
 //! longer than readiness can wait. While the run is young it is no answer. What the client says is sent at
 //! once, and kept until the upstream has said something, or has stayed for a while.
+//!
+//! Whoever closes with something unread resets: that it has read nothing at all is not known, and is what an
+//! engine's proxy does.
 
 use std::{io, net::Shutdown, pin::pin, time::Duration};
 
@@ -24,7 +27,7 @@ pub(super) enum Outcome {
     /// It has said something, or was not closed, or was closed by somebody who has read what it was sent:
     /// that much of what the client has said.
     Stays { sent: usize },
-    /// It was closed without a word, and nobody has read anything.
+    /// It was closed without a word, and with what it was sent unread.
     Closed,
 }
 

@@ -210,6 +210,26 @@ async fn row_17_in_a_young_run_it_is_no_answer_to_close_what_was_not_read() {
     assert_eq!(sleeper.starts(), 1);
 }
 
+#[tokio::test]
+async fn row_17_who_has_said_all_is_heard_and_answered_in_a_young_run() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
+    let served = ServedTcp::new([behind_a_published_port(&sleeper, address)]).await;
+    let mut client = served.connect().await;
+    client.write_all(b"question").await.unwrap();
+    client.shutdown().await.unwrap();
+    let (early, _) = soon(listener.accept()).await.unwrap();
+    soon(early.readable()).await.unwrap();
+    drop(early);
+    let (mut application, _) = soon(listener.accept()).await.unwrap();
+    assert_eq!(reads_to_end(&mut application).await, b"question");
+    application.write_all(b"answer").await.unwrap();
+    drop(application);
+    assert_eq!(reads_to_end(&mut client).await, b"answer");
+    sleeper.has_leases(0).await;
+}
+
 /// Who has read and closes has answered: it is not said twice.
 #[tokio::test]
 async fn row_17_what_was_read_is_not_sent_again() {

@@ -1,12 +1,17 @@
 //! Who may enter, asked before anything is woken.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
-use drowse_e2e::{Site, Workload, scratch_folder};
+use drowse_e2e::{Drowse, Site, TestContainer, Workload, scratch_folder};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -43,7 +48,7 @@ async fn portal() -> (SocketAddr, AbortOnDropHandle<()>) {
 }
 
 /// By source, by password, by asking; each for a host of its own.
-fn routes(users: &std::path::Path, portal: SocketAddr) -> [String; 3] {
+fn routes(users: &Path, portal: SocketAddr) -> [String; 3] {
     [
         "host: near.test, allow: 127.0.0.2".to_owned(),
         format!("host: basic.test, basic_auth: {{ users_file: \"{}\" }}", users.display()),
@@ -54,17 +59,40 @@ fn routes(users: &std::path::Path, portal: SocketAddr) -> [String; 3] {
     ]
 }
 
-#[tokio::test]
-async fn row_30_nothing_is_woken_by_who_may_not_enter() {
-    let site = Site::new().await;
-    let app = site.container("guarded").create().await;
+/// A file of users, in a folder of its own.
+fn users() -> (TempDir, PathBuf) {
     let folder = scratch_folder();
     let users = folder.path().join("users");
     std::fs::write(&users, USERS).unwrap();
-    let (portal, _serving) = portal().await;
-    let routes = routes(&users, portal);
-    let drowse = site.start(&[Workload::by_routes(&app, &routes).idle(NEVER)]).await;
-    drowse.wait_until_read(app.name()).await;
+    (folder, users)
+}
+
+/// A container that sleeps behind these routes, and has been read.
+struct Guarded {
+    site: Site,
+    app: TestContainer,
+    drowse: Drowse,
+    _users: TempDir,
+    _portal: AbortOnDropHandle<()>,
+}
+
+impl Guarded {
+    async fn new(name: &str) -> Self {
+        let site = Site::new().await;
+        let app = site.container(name).create().await;
+        let (folder, users) = users();
+        let (portal, serving) = portal().await;
+        let routes = routes(&users, portal);
+        let drowse = site.start(&[Workload::by_routes(&app, &routes).idle(NEVER)]).await;
+        drowse.wait_until_read(app.name()).await;
+        Self { site, app, drowse, _users: folder, _portal: serving }
+    }
+}
+
+#[tokio::test]
+async fn row_30_nothing_is_woken_by_who_may_not_enter() {
+    let guarded = Guarded::new("guarded").await;
+    let Guarded { site, app, drowse, .. } = &guarded;
     for (host, status) in [("near.test", 403), ("basic.test", 401), ("portal.test", 302)] {
         let asks = ["/headers", "/.well-known/drowse/ready?path=/headers"];
         for target in asks {
@@ -75,8 +103,8 @@ async fn row_30_nothing_is_woken_by_who_may_not_enter() {
             }
         }
     }
-    site.events.catch_up(&app).await;
-    assert_eq!(site.starts(&app).await, 0);
+    site.events.catch_up(app).await;
+    assert_eq!(site.starts(app).await, 0);
     assert_eq!(app.state().await.status, "created");
 
     let told = drowse.get("basic.test", "/headers").header("authorization", ANN).send().await;
@@ -88,11 +116,11 @@ async fn row_30_nothing_is_woken_by_who_may_not_enter() {
     assert!(told.text().contains("ann") && !told.text().contains("root"), "{}", told.text());
     let near = drowse.get("near.test", "/headers").source([127, 0, 0, 2]);
     assert_eq!(near.send().await.status, 200);
-    assert_eq!(site.starts(&app).await, 1);
+    assert_eq!(site.starts(app).await, 1);
 }
 
 /// curl, over HTTP/2 in clear: what it was answered, and its status.
-async fn curl(drowse: &drowse_e2e::Drowse, host: &str, further: &[&str]) -> (String, String) {
+async fn curl(drowse: &Drowse, host: &str, further: &[&str]) -> (String, String) {
     let (host, url) = (format!("Host: {host}"), format!("http://{}/headers", drowse.address()));
     let common = ["-sS", "--http2-prior-knowledge", "-w", "\n%{http_version} %{http_code}"];
     let arguments = [common.as_slice(), further, &["-H", &host, &url]].concat();
@@ -103,15 +131,8 @@ async fn curl(drowse: &drowse_e2e::Drowse, host: &str, further: &[&str]) -> (Str
 
 #[tokio::test]
 async fn row_30_over_http_2_as_well() {
-    let site = Site::new().await;
-    let app = site.container("guarded-h2").create().await;
-    let folder = scratch_folder();
-    let users = folder.path().join("users");
-    std::fs::write(&users, USERS).unwrap();
-    let (portal, _serving) = portal().await;
-    let routes = routes(&users, portal);
-    let drowse = site.start(&[Workload::by_routes(&app, &routes).idle(NEVER)]).await;
-    drowse.wait_until_read(app.name()).await;
+    let guarded = Guarded::new("guarded-h2").await;
+    let Guarded { site, app, drowse, .. } = &guarded;
     let wrong = ["-u", "ann:wrong"];
     for (host, further, status) in [
         ("near.test", [].as_slice(), "2 403"),
@@ -119,28 +140,26 @@ async fn row_30_over_http_2_as_well() {
         ("basic.test", &wrong, "2 401"),
         ("portal.test", &[], "2 302"),
     ] {
-        assert_eq!(curl(&drowse, host, further).await.1, status, "{host}");
+        assert_eq!(curl(drowse, host, further).await.1, status, "{host}");
     }
-    assert_eq!(site.starts(&app).await, 0);
+    assert_eq!(site.starts(app).await, 0);
 
-    let (told, status) = curl(&drowse, "basic.test", &["-u", "ann:secret"]).await;
+    let (told, status) = curl(drowse, "basic.test", &["-u", "ann:secret"]).await;
     assert!(status == "2 200" && !told.contains("authorization"), "{told} {status}");
     let known = ["-b", "user=ann", "-H", "Remote-User: root"];
-    let (told, status) = curl(&drowse, "portal.test", &known).await;
+    let (told, status) = curl(drowse, "portal.test", &known).await;
     assert_eq!(status, "2 200");
     assert!(told.contains("ann") && !told.contains("root"), "{told}");
     let near = ["--interface", "127.0.0.2"];
-    assert_eq!(curl(&drowse, "near.test", &near).await.1, "2 200");
-    assert_eq!(site.starts(&app).await, 1);
+    assert_eq!(curl(drowse, "near.test", &near).await.1, "2 200");
+    assert_eq!(site.starts(app).await, 1);
 }
 
 #[tokio::test]
 async fn check_tells_who_may_enter() {
     let site = Site::new().await;
     let app = site.container("checked").create().await;
-    let folder = scratch_folder();
-    let users = folder.path().join("users");
-    std::fs::write(&users, USERS).unwrap();
+    let (_folder, users) = users();
     let routes = routes(&users, ([127, 0, 0, 1], 9091).into());
     let workload = Workload::by_routes(&app, &routes).idle(NEVER);
     let spec = site.drowse(std::slice::from_ref(&workload));

@@ -161,8 +161,8 @@ impl Runtime {
                     tell!(debug, self, ?waited, "its turn to be started has come");
                     Input::TurnHasCome
                 }
-                input = life.probe.answered() => input,
-                input = life.gates.answered() => input,
+                done = life.probe.answered() => done.input,
+                done = life.gates.answered() => life.take_result(done),
                 item = life.watch.next(), if watch_is_open => {
                     watch_is_open = item.is_some();
                     // Ended: bound to an id and removed, or its engine was closed. Reads tell which.
@@ -258,9 +258,12 @@ impl Runtime {
     fn perform(&mut self, life: &mut Life, effect: Effect) {
         match effect {
             Effect::Order { id, order, within } => self.order(life, id, order, within),
-            Effect::Read { id, with_slot } => life.running.push(self.read(id, with_slot)),
+            Effect::Read { id, with_slot } => {
+                let slot = life.slot.take_if(|slot| with_slot && slot.is_for_a_sleep());
+                life.running.push(self.read(id, with_slot, slot));
+            }
             Effect::Probe { id, details, elapsed } => {
-                life.probe.ask(id, self.probe(id, details, elapsed));
+                life.probe.ask(id, self.probe(id, details, elapsed), None);
             }
             Effect::WakeBegins => self.membership.iter().for_each(Membership::wake_others),
             Effect::ReadyForMates => self.membership.iter().for_each(Membership::tell_others),
@@ -275,7 +278,10 @@ impl Runtime {
             }
             Effect::WakeNeed { id, need, deadline } => self.wake_need(life, id, need, deadline),
             Effect::AskGates { id, details, within } => {
-                life.gates.ask(id, self.ask_gates(id, details, within));
+                // Asked again, if there is one: their leave was over when the turn to sleep came. It is not
+                // given away meanwhile, or a long queue would be asked again each time that it moves.
+                let slot = life.slot.take_if(|slot| slot.is_for_a_sleep());
+                life.gates.ask(id, self.ask_gates(id, details, within), slot);
             }
             Effect::Grant(id) => {
                 // Already counted in the word: dropping the lease undoes that, if nobody is left.

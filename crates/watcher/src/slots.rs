@@ -20,7 +20,14 @@ struct Slots {
 #[derive(Debug)]
 pub(crate) struct OrderSlot {
     _of_all: OwnedSemaphorePermit,
-    _of_sleeps: Option<OwnedSemaphorePermit>,
+    of_sleeps: Option<OwnedSemaphorePermit>,
+}
+
+impl OrderSlot {
+    /// Whether it was waited for among those of sleeps.
+    pub(crate) fn is_for_a_sleep(&self) -> bool {
+        self.of_sleeps.is_some()
+    }
 }
 
 impl OrderSlots {
@@ -34,13 +41,13 @@ impl OrderSlots {
     /// never closed. Cancel safe.
     pub(crate) async fn for_a_start(&self) -> Option<OrderSlot> {
         let of_all = Arc::clone(&self.0.all).acquire_owned().await.ok()?;
-        Some(OrderSlot { _of_all: of_all, _of_sleeps: None })
+        Some(OrderSlot { _of_all: of_all, of_sleeps: None })
     }
 
     /// The same, if there is one that nobody waits for.
     pub(crate) fn try_for_a_start(&self) -> Option<OrderSlot> {
         let of_all = Arc::clone(&self.0.all).try_acquire_owned().ok()?;
-        Some(OrderSlot { _of_all: of_all, _of_sleeps: None })
+        Some(OrderSlot { _of_all: of_all, of_sleeps: None })
     }
 
     /// A slot for an order that puts to sleep. Its own share comes first, so that nobody who waits
@@ -48,7 +55,7 @@ impl OrderSlots {
     pub(crate) async fn for_a_sleep(&self) -> Option<OrderSlot> {
         let of_sleeps = Arc::clone(&self.0.of_sleeps).acquire_owned().await.ok()?;
         let slot = self.for_a_start().await?;
-        Some(OrderSlot { _of_sleeps: Some(of_sleeps), ..slot })
+        Some(OrderSlot { of_sleeps: Some(of_sleeps), ..slot })
     }
 }
 

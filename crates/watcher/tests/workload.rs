@@ -2,15 +2,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use drowse_provider::{
-    Action, ContainerStatus, Deadline, Engine, ErrorKind, Reference, Signal, Unusable,
+    Action, ContainerStatus, Deadline, Details, Engine, ErrorKind, Reference, Signal, Unusable,
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{
-    Force, Lease, LeaseKind, OrderSlots, PhaseName, Policy, Readiness, ReadyWhenRunning,
-    SleepError, SleepMethod, WakeError, Workload, WorkloadSpec,
+    Busy, Force, Lease, LeaseKind, OrderSlots, PhaseName, Policy, Readiness, ReadyWhenRunning,
+    SleepError, SleepMethod, StopGate, WakeError, Workload, WorkloadSpec,
 };
 use tokio::time::timeout;
 
@@ -376,6 +383,50 @@ async fn slow_stops_leave_slots_for_starts() {
     let began = tokio::time::Instant::now();
     drop(lease(sleeper).await);
     assert!(began.elapsed() < Duration::from_secs(10), "it waited for the others' stops");
+}
+
+#[derive(Debug, Default)]
+struct Asked(AtomicUsize);
+
+#[async_trait]
+impl StopGate for Asked {
+    async fn may_sleep(&self, _: &Details) -> Result<(), Busy> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// When they fall idle, and when their turn has come.
+#[tokio::test(start_paused = true)]
+async fn in_a_long_queue_of_sleeps_gates_are_asked_twice() {
+    let engine = ScriptedEngine::new("home");
+    let slots = OrderSlots::new(2);
+    let all: Vec<(Workload, Arc<Asked>)> = (0..6)
+        .map(|number| {
+            let name = format!("app-{number}");
+            let app = engine.add(&name);
+            app.always(Action::Stop, Step::ok().late_by(Duration::from_mins(1)));
+            let provider = engine.provider(&Reference::Name(name.clone())).unwrap();
+            let readiness = Arc::new(ReadyWhenRunning);
+            let gate = Arc::new(Asked::default());
+            let spec = WorkloadSpec::new(name, provider, readiness, Policy::new(IDLE))
+                .with_slots(slots.clone())
+                .with_gates(vec![Arc::clone(&gate) as _]);
+            (Workload::spawn(spec), gate)
+        })
+        .collect();
+    for (workload, _) in &all {
+        let holder = workload.holder("test");
+        let lease = workload.lease(&holder, LeaseKind::Active, Deadline::after(PATIENCE)).await;
+        drop(lease.unwrap());
+    }
+    for (workload, _) in &all {
+        let mut watch = workload.watch();
+        let asleep = watch.wait_for(|snapshot| snapshot.phase == PhaseName::Asleep);
+        timeout(PATIENCE, asleep).await.unwrap().unwrap();
+    }
+    let asked: Vec<_> = all.iter().map(|(_, gate)| gate.0.load(Ordering::Relaxed)).collect();
+    assert!(asked.iter().all(|times| (1..=2).contains(times)), "{asked:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use super::{Belief, Core, Effect, EffectId, Moment};
 /// How long the gates have for their answer, all together. None means busy.
 const ANSWER_WITHIN: Duration = Duration::from_mins(1);
 /// How long their leave to sleep counts, if the sleep is not decided at once: the look waits for its turn
-/// where many fall asleep together.
+/// where many fall asleep together. If it is over by then they are asked again, with the turn in hand.
 const LEAVE_COUNTS_FOR: Duration = Duration::from_secs(10);
 /// How soon those who said that it is busy are asked again: after its idle time, within these; and
 /// ever later while the same one goes on saying so. Being asked has a cost, and what is busy for weeks

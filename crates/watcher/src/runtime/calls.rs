@@ -31,11 +31,17 @@ pub(super) struct Done {
 
 /// What is asked and matters until something else does: dropped with that.
 #[derive(Default)]
-pub(super) struct Question(Option<(EffectId, BoxFuture<'static, Input>)>);
+pub(super) struct Question(Option<(EffectId, BoxFuture<'static, Done>)>);
 
 impl Question {
-    pub(super) fn ask(&mut self, id: EffectId, answer: BoxFuture<'static, Input>) {
-        self.0 = Some((id, answer));
+    /// `slot`: one that was waited for, and is kept over the answer.
+    pub(super) fn ask(
+        &mut self,
+        id: EffectId,
+        answer: impl Future<Output = Input> + Send + 'static,
+        slot: Option<OrderSlot>,
+    ) {
+        self.0 = Some((id, async move { Done { input: answer.await, slot } }.boxed()));
     }
 
     /// It is of interest only if it is this one.
@@ -44,11 +50,11 @@ impl Question {
     }
 
     /// The answer, if something is asked. Cancel safe.
-    pub(super) async fn answered(&mut self) -> Input {
+    pub(super) async fn answered(&mut self) -> Done {
         let Some((_, answer)) = &mut self.0 else { return std::future::pending().await };
-        let input = answer.await;
+        let done = answer.await;
         self.0 = None;
-        input
+        done
     }
 }
 
@@ -121,11 +127,20 @@ impl Runtime {
         .boxed()
     }
 
-    pub(super) fn read(&self, id: EffectId, with_slot: bool) -> BoxFuture<'static, Done> {
+    /// `slot`: one that was waited for already.
+    pub(super) fn read(
+        &self,
+        id: EffectId,
+        with_slot: bool,
+        slot: Option<OrderSlot>,
+    ) -> BoxFuture<'static, Done> {
         let provider = Arc::clone(&self.provider);
         let slots = self.slots.clone();
         async move {
-            let slot = if with_slot { slots.for_a_sleep().await } else { None };
+            let slot = match slot {
+                None if with_slot => slots.for_a_sleep().await,
+                slot => slot,
+            };
             let mut result = provider.inspect(Deadline::after(READ_WITHIN)).await;
             if let Ok(details) = &result
                 && let Err(unknown) = known(&*provider, Action::Inspect, &details.observation)
@@ -146,13 +161,12 @@ impl Runtime {
         id: EffectId,
         details: Arc<Details>,
         elapsed: Duration,
-    ) -> BoxFuture<'static, Input> {
+    ) -> impl Future<Output = Input> + Send + use<> {
         let readiness = Arc::clone(&self.readiness);
         async move {
             let result = probe(&*readiness, &details, Attempt::new(elapsed)).await;
             Input::ProbeDone { id, result }
         }
-        .boxed()
     }
 
     pub(super) fn ask_gates(
@@ -160,13 +174,12 @@ impl Runtime {
         id: EffectId,
         details: Arc<Details>,
         within: Duration,
-    ) -> BoxFuture<'static, Input> {
+    ) -> impl Future<Output = Input> + Send + use<> {
         let gates = Arc::clone(&self.gates);
         async move {
             let result = gate::ask(&gates, &details, within).await;
             Input::GatesAnswered { id, result }
         }
-        .boxed()
     }
 }
 

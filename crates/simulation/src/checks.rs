@@ -49,6 +49,8 @@ pub enum Invariant {
     Repaired,
     /// A group wakes and sleeps as one.
     Together,
+    /// An engine is given no more orders at a time than it may be.
+    InTurn,
     /// No task panics.
     Panic,
 }
@@ -70,6 +72,7 @@ impl fmt::Display for Invariant {
             Self::Passive => "a passive request neither wakes nor waits",
             Self::Repaired => "6 (what died under others is woken again)",
             Self::Together => "a group wakes and sleeps together",
+            Self::InTurn => "an engine is given a few orders at a time",
             Self::Panic => "no task panics",
         })
     }

@@ -70,4 +70,7 @@ mutants! {
     wake_no_mates: WakeNoMates, Together, 100;
     ignore_mates: IgnoreMates, Together, 100;
     leave_mates_behind: LeaveMatesBehind, Together, 100;
+    sleep_out_of_turn: SleepOutOfTurn, InTurn, 100;
+    leave_the_frozen: LeaveTheFrozen, Asleep, 100;
+    stop_the_frozen_at_once: StopTheFrozenAtOnce, InUse, 100;
 }

@@ -93,6 +93,12 @@ mod armed {
         IgnoreMates,
         /// It is not tried again when it could not wake with the others of its group.
         LeaveMatesBehind,
+        /// A sleep waits for no turn of its engine.
+        SleepOutOfTurn,
+        /// What was frozen is not stopped, however long nobody wants it.
+        LeaveTheFrozen,
+        /// What was frozen is stopped as soon as its idle time has passed.
+        StopTheFrozenAtOnce,
     }
 
     /// Arms a bug for this thread, or none.

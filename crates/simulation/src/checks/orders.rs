@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drowse_provider::ErrorKind;
+use drowse_provider::{ContainerStatus, ErrorKind};
 use drowse_watcher::{Condition, Role, SleepMethod};
 
 use super::Invariant;
@@ -50,13 +50,33 @@ impl World {
         let now = self.now();
         let engine = self.plan.workloads[index].engine;
         let slots = self.plan.engines[engine].slots;
+        let of_sleeps = (slots / 2).max(1);
+        let sleeps = self.sleeps_in_flight(engine);
         let machine = &mut self.engines[engine];
         machine.orders += 1;
+        let orders = machine.orders;
         if machine.orders >= slots && machine.full_since.is_none() {
             // What was full a moment ago has been so all the while, for whoever waits.
             let goes_on = machine.full_until.filter(|(_, until)| now <= *until + READ_WITHIN);
             machine.full_since = Some(goes_on.map_or(now, |(since, _)| since));
         }
+        if orders > slots || sleeps > of_sleeps {
+            self.violated(
+                Invariant::InTurn,
+                format_args!(
+                    "w{index}: {order:?} is ordered, and e{engine} has {orders} orders of {slots}, \
+                     {sleeps} of {of_sleeps} sleeps"
+                ),
+            );
+        }
+    }
+
+    /// How many sleeps of an engine's containers drowse waits for.
+    fn sleeps_in_flight(&self, engine: usize) -> usize {
+        let is_its = |index: &usize| self.plan.workloads[*index].engine == engine;
+        let is_put_to_sleep =
+            |index: &usize| self.records[*index].in_flight.is_some_and(|order| !order.is_start());
+        (0..self.records.len()).filter(is_its).filter(is_put_to_sleep).count()
     }
 
     /// Drowse has its answer.
@@ -227,6 +247,16 @@ impl World {
         }
     }
 
+    /// When what was frozen may be stopped at the earliest, by how it is put to sleep.
+    fn frozen_until(&self, index: usize) -> Option<Duration> {
+        let SleepMethod::PauseThenStop { after, .. } = &self.records[index].policy.sleep else {
+            return None;
+        };
+        let container = &self.containers[index];
+        let is_frozen = container.status == Some(ContainerStatus::Paused);
+        is_frozen.then_some(container.changed + *after)
+    }
+
     fn check_idle(&mut self, index: usize, order: Order) {
         let now = self.now();
         let container = &self.containers[index];
@@ -263,6 +293,8 @@ impl World {
             Some((Invariant::InUse, "within the idle time after a start from outside"))
         } else if too_soon(by_drowse, record.policy.min_awake) {
             Some((Invariant::InUse, "within its minimum time awake"))
+        } else if self.frozen_until(index).is_some_and(|until| now + MILLISECOND < until) {
+            Some((Invariant::InUse, "before it was frozen for as long as was said"))
         } else if self.plan.workloads[index].has_gate
             && record.is_observed_alive()
             && record.gate_allowed.is_none_or(|asked| Some(asked) < record.last_use)

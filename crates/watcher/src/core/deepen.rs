@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drowse_provider::{ContainerStatus, StopOptions};
 
-use crate::{SleepMethod, word::Seen};
+use crate::{SleepMethod, sabotage::sabotaged, word::Seen};
 
 use super::{
     Belief, Core, Moment, OpenOrder, OrderState, Reason,
@@ -21,6 +21,7 @@ impl Core {
     /// outlasted the pause, either.
     pub(super) fn deepens_at(&self) -> Option<Moment> {
         let (after, _) = self.deepening()?;
+        let after = if sabotaged!(StopTheFrozenAtOnce) { Duration::ZERO } else { after };
         let due = self.frozen_since? + after;
         let last_use = Moment::from_millis(self.shared.word.last_use());
         let due = due.max(last_use + self.policy.idle).max(self.shared.kept_until());
@@ -35,7 +36,8 @@ impl Core {
             && self.held.is_none()
             && !self.is_misconfigured()
             && !self.wake.wanted
-            && self.waiters.is_empty();
+            && self.waiters.is_empty()
+            && !sabotaged!(LeaveTheFrozen);
         may_be_stopped.then_some((*after, stop))
     }
 

@@ -13,6 +13,7 @@ use crate::{
     Attempt, NotReady, Readiness,
     core::{EffectId, Input, Order},
     gate,
+    sabotage::sabotaged,
     slots::OrderSlot,
 };
 
@@ -136,9 +137,10 @@ impl Runtime {
     ) -> BoxFuture<'static, Done> {
         let provider = Arc::clone(&self.provider);
         let slots = self.slots.clone();
+        let is_out_of_turn = sabotaged!(SleepOutOfTurn);
         async move {
             let slot = match slot {
-                None if with_slot => slots.for_a_sleep().await,
+                None if with_slot && !is_out_of_turn => slots.for_a_sleep().await,
                 slot => slot,
             };
             let mut result = provider.inspect(Deadline::after(READ_WITHIN)).await;

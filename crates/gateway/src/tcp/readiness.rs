@@ -16,7 +16,8 @@ const STAYING: Duration = Duration::from_millis(20);
 /// Ready when the application accepts a connection.
 ///
 /// Behind a published port, and at an address of the route's own, the connection must also stay for
-/// 20 ms, or the application say something.
+/// 20 ms, or the application say something. Where that is too short (on a loaded machine), a
+/// [`TcpRoute`](crate::TcpRoute) makes the connections of a young run again.
 /// Nothing is sent. Refused, unreachable, timed out, reset and closed all mean "not yet".
 #[derive(Clone, Debug)]
 pub struct TcpReadiness {

@@ -15,7 +15,12 @@ mod client;
 #[path = "gateway/site.rs"]
 mod site;
 
-use std::{fs::File, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use drowse_gateway::{Chooser, Route, RouteTable, UpstreamPolicy, Vantage};
 use drowse_provider::testing::ScriptedEngine;
@@ -25,7 +30,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
-    runtime::Handle,
+    runtime::{self, Handle},
 };
 
 use crate::{
@@ -33,8 +38,13 @@ use crate::{
     site::Site,
 };
 
-/// The tests here run one after the other.
-static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// The tests here run one after the other, also while their runtimes are made: one of them takes all
+/// descriptors that there are.
+fn alone(test: impl Future<Output = ()>) {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
 
 /// What an upstream does with a connection, from the request's head on.
 type Behaviour = fn(TcpStream) -> BoxFuture<'static, ()>;
@@ -219,162 +229,168 @@ fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-#[tokio::test]
-async fn whatever_an_upstream_does_its_lease_ends_and_nothing_is_left() {
-    let _alone = ALONE.lock().await;
-    let site = Site::ready().await;
-    assert_eq!(site.get("/").await.status, 200);
-    // What is kept for a while is closed by then.
-    eventually("the idle connection is closed", || *site.application.state.open.borrow() == 0)
-        .await;
-    let before = (descriptors(), tasks());
-    for fault in faults() {
-        let what = fault.what;
-        let (address, serving) = upstream(fault.upstream).await;
-        leads_to(&site, address);
-        let mut client = Raw::connect(site.address).await;
-        client.write(fault.request).await;
-        let answer = client.read_all().await;
-        assert!(answer.starts_with(fault.beginning), "{what}: {answer}");
-        assert!(answer.ends_with(fault.end), "{what}: {answer}");
-        let is_whole = answer.ends_with("0\r\n\r\n");
-        assert!(!is_whole || what == "ends its body by closing", "{what}: {answer}");
-        site.has_leases(0).await;
-        // What others are served by is in no doubt for long.
-        site.is(PhaseName::Ready).await;
-        assert_eq!(site.get("/").await.status, 200, "{what}");
-        serving.abort();
-    }
-    site.gateway
-        .replace_routes(RouteTable::build(site.gateway.routes().routes()[..1].to_vec()).unwrap());
-    eventually("the idle connection is closed", || *site.application.state.open.borrow() == 0)
-        .await;
-    eventually("every descriptor is closed", || descriptors() <= before.0).await;
-    eventually("every task ends", || tasks() <= before.1).await;
-    assert_eq!(site.starts(), 1);
+#[test]
+fn whatever_an_upstream_does_its_lease_ends_and_nothing_is_left() {
+    alone(async {
+        let site = Site::ready().await;
+        assert_eq!(site.get("/").await.status, 200);
+        // What is kept for a while is closed by then.
+        eventually("the idle connection is closed", || *site.application.state.open.borrow() == 0)
+            .await;
+        let before = (descriptors(), tasks());
+        for fault in faults() {
+            let what = fault.what;
+            let (address, serving) = upstream(fault.upstream).await;
+            leads_to(&site, address);
+            let mut client = Raw::connect(site.address).await;
+            client.write(fault.request).await;
+            let answer = client.read_all().await;
+            assert!(answer.starts_with(fault.beginning), "{what}: {answer}");
+            assert!(answer.ends_with(fault.end), "{what}: {answer}");
+            let is_whole = answer.ends_with("0\r\n\r\n");
+            assert!(!is_whole || what == "ends its body by closing", "{what}: {answer}");
+            site.has_leases(0).await;
+            // What others are served by is in no doubt for long.
+            site.is(PhaseName::Ready).await;
+            assert_eq!(site.get("/").await.status, 200, "{what}");
+            serving.abort();
+        }
+        site.gateway.replace_routes(
+            RouteTable::build(site.gateway.routes().routes()[..1].to_vec()).unwrap(),
+        );
+        eventually("the idle connection is closed", || *site.application.state.open.borrow() == 0)
+            .await;
+        eventually("every descriptor is closed", || descriptors() <= before.0).await;
+        eventually("every task ends", || tasks() <= before.1).await;
+        assert_eq!(site.starts(), 1);
+    });
 }
 
-#[tokio::test]
-async fn a_client_that_leaves_a_stalled_answer_ends_its_lease() {
-    let _alone = ALONE.lock().await;
-    let site = Site::ready().await;
-    let stalls: [Behaviour; 3] = [
-        says!(""),
-        says!("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhello"),
-        says!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"),
-    ];
-    for stall in stalls {
-        let (address, serving) = upstream(stall).await;
-        leads_to(&site, address);
-        let mut client = Raw::connect(site.address).await;
-        client.write(GET).await;
-        site.has_leases(1).await;
-        client.leave().await;
-        site.has_leases(0).await;
-        serving.abort();
-    }
+#[test]
+fn a_client_that_leaves_a_stalled_answer_ends_its_lease() {
+    alone(async {
+        let site = Site::ready().await;
+        let stalls: [Behaviour; 3] = [
+            says!(""),
+            says!("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhello"),
+            says!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"),
+        ];
+        for stall in stalls {
+            let (address, serving) = upstream(stall).await;
+            leads_to(&site, address);
+            let mut client = Raw::connect(site.address).await;
+            client.write(GET).await;
+            site.has_leases(1).await;
+            client.leave().await;
+            site.has_leases(0).await;
+            serving.abort();
+        }
+    });
 }
 
-#[tokio::test]
-async fn a_body_is_asked_for_when_the_upstream_asks() {
-    let _alone = ALONE.lock().await;
-    let site = Site::ready().await;
-    let (address, serving) = upstream(|mut stream| {
-        Box::pin(async move {
-            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
-            let mut body = [0; 3];
-            stream.read_exact(&mut body).await.unwrap();
-            assert_eq!(&body, b"abc");
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+#[test]
+fn a_body_is_asked_for_when_the_upstream_asks() {
+    alone(async {
+        let site = Site::ready().await;
+        let (address, serving) = upstream(|mut stream| {
+            Box::pin(async move {
+                stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+                let mut body = [0; 3];
+                stream.read_exact(&mut body).await.unwrap();
+                assert_eq!(&body, b"abc");
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            })
         })
-    })
-    .await;
-    leads_to(&site, address);
-    let mut client = Raw::connect(site.address).await;
-    client.write(EXPECTING).await;
-    client.read_until("HTTP/1.1 100 Continue\r\n\r\n").await;
-    client.write("abc").await;
-    let answer = client.read_all().await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
-    serving.abort();
+        .await;
+        leads_to(&site, address);
+        let mut client = Raw::connect(site.address).await;
+        client.write(EXPECTING).await;
+        client.read_until("HTTP/1.1 100 Continue\r\n\r\n").await;
+        client.write("abc").await;
+        let answer = client.read_all().await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+        serving.abort();
 
-    // It does not want it: neither is it asked for, nor is the connection used further.
-    let refuses: Behaviour =
-        says!("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno");
-    let (address, serving) = upstream(refuses).await;
-    leads_to(&site, address);
-    let mut client = Raw::connect(site.address).await;
-    client.write(EXPECTING).await;
-    let answer = soon(client.read_all()).await;
-    assert!(answer.starts_with("HTTP/1.1 417") && answer.ends_with("no"), "{answer}");
-    site.has_leases(0).await;
-    serving.abort();
+        // It does not want it: neither is it asked for, nor is the connection used further.
+        let refuses: Behaviour =
+            says!("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno");
+        let (address, serving) = upstream(refuses).await;
+        leads_to(&site, address);
+        let mut client = Raw::connect(site.address).await;
+        client.write(EXPECTING).await;
+        let answer = soon(client.read_all()).await;
+        assert!(answer.starts_with("HTTP/1.1 417") && answer.ends_with("no"), "{answer}");
+        site.has_leases(0).await;
+        serving.abort();
+    });
 }
 
 /// One machine's lack takes no workload out of ready.
-#[tokio::test]
-async fn descriptors_that_run_out_are_no_fault_of_the_application() {
-    let _alone = ALONE.lock().await;
-    let site = Site::ready().await;
-    eventually("the idle connection is closed", || *site.application.state.open.borrow() == 0)
-        .await;
-    let mut client = client::connect(site.address).await;
-    let nowhere = || http::Request::get("/").header("host", "nowhere.test").body(()).unwrap();
-    assert_eq!(client::send(&mut client, nowhere()).await.status, 404);
+#[test]
+fn descriptors_that_run_out_are_no_fault_of_the_application() {
+    alone(async {
+        let site = Site::ready().await;
+        eventually("the idle connection is closed", || *site.application.state.open.borrow() == 0)
+            .await;
+        let mut client = client::connect(site.address).await;
+        let nowhere = || http::Request::get("/").header("host", "nowhere.test").body(()).unwrap();
+        assert_eq!(client::send(&mut client, nowhere()).await.status, 404);
 
-    let before = getrlimit(Resource::Nofile);
-    let most = u64::try_from(descriptors()).unwrap() + 16;
-    setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..before }).unwrap();
-    let taken: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
-    let get = || http::Request::get("/").header("host", "app.test").body(()).unwrap();
-    let answer = client::send(&mut client, get()).await;
-    let phase = site.workload.snapshot().phase;
-    drop(taken);
-    setrlimit(Resource::Nofile, before).unwrap();
-    answer.is_problem(503, "out-of-means");
-    assert_eq!(answer.header("retry-after"), "5");
-    assert_eq!(phase, PhaseName::Ready);
-    assert_eq!(site.workload.snapshot().last_error, None);
-    assert_eq!(client::send(&mut client, get()).await.status, 200);
+        let before = getrlimit(Resource::Nofile);
+        let most = u64::try_from(descriptors()).unwrap() + 16;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(most), ..before }).unwrap();
+        let taken: Vec<_> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        let get = || http::Request::get("/").header("host", "app.test").body(()).unwrap();
+        let answer = client::send(&mut client, get()).await;
+        let phase = site.workload.snapshot().phase;
+        drop(taken);
+        setrlimit(Resource::Nofile, before).unwrap();
+        answer.is_problem(503, "out-of-means");
+        assert_eq!(answer.header("retry-after"), "5");
+        assert_eq!(phase, PhaseName::Ready);
+        assert_eq!(site.workload.snapshot().last_error, None);
+        assert_eq!(client::send(&mut client, get()).await.status, 200);
+    });
 }
 
 /// A client that reads nothing before it has sent everything is not waited for by its own upload.
-#[tokio::test]
-async fn an_upload_goes_on_while_its_answer_waits_for_the_client() {
-    /// More than there is room for on the way.
-    const LONG: usize = 16 << 20;
-    let _alone = ALONE.lock().await;
-    let site = Site::ready().await;
-    let (address, serving) = upstream(|stream| {
-        Box::pin(async move {
-            let (mut from, mut to) = stream.into_split();
-            let answers = async {
-                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n");
-                to.write_all(head.as_bytes()).await.unwrap();
-                to.write_all(&vec![b'y'; LONG]).await.unwrap();
-            };
-            let reads = async {
-                let mut bytes = vec![0; 64 * 1024];
-                let mut last = 0;
-                while last != b'z' {
-                    let count = from.read(&mut bytes).await.unwrap();
-                    last = bytes[..count].last().copied().unwrap_or(b'z');
-                }
-            };
-            tokio::join!(answers, reads);
+#[test]
+fn an_upload_goes_on_while_its_answer_waits_for_the_client() {
+    alone(async {
+        /// More than there is room for on the way.
+        const LONG: usize = 16 << 20;
+        let site = Site::ready().await;
+        let (address, serving) = upstream(|stream| {
+            Box::pin(async move {
+                let (mut from, mut to) = stream.into_split();
+                let answers = async {
+                    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n");
+                    to.write_all(head.as_bytes()).await.unwrap();
+                    to.write_all(&vec![b'y'; LONG]).await.unwrap();
+                };
+                let reads = async {
+                    let mut bytes = vec![0; 64 * 1024];
+                    let mut last = 0;
+                    while last != b'z' {
+                        let count = from.read(&mut bytes).await.unwrap();
+                        last = bytes[..count].last().copied().unwrap_or(b'z');
+                    }
+                };
+                tokio::join!(answers, reads);
+            })
         })
-    })
-    .await;
-    leads_to(&site, address);
-    let mut client = Raw::connect(site.address).await;
-    let head = "POST / HTTP/1.1\r\nHost: faulty.test\r\nConnection: close\r\nContent-Length:";
-    client.write(&format!("{head} {LONG}\r\n\r\n")).await;
-    client.write(&"x".repeat(LONG - 1)).await;
-    client.write("z").await;
-    let answer = client.read_all().await;
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert_eq!(body.len(), LONG);
-    site.has_leases(0).await;
-    serving.abort();
+        .await;
+        leads_to(&site, address);
+        let mut client = Raw::connect(site.address).await;
+        let head = "POST / HTTP/1.1\r\nHost: faulty.test\r\nConnection: close\r\nContent-Length:";
+        client.write(&format!("{head} {LONG}\r\n\r\n")).await;
+        client.write(&"x".repeat(LONG - 1)).await;
+        client.write("z").await;
+        let answer = client.read_all().await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert_eq!(body.len(), LONG);
+        site.has_leases(0).await;
+        serving.abort();
+    });
 }

@@ -130,7 +130,8 @@ impl Download {
                 None => (connection.poll(context, fed), None),
                 Some(stake) => {
                     let poll = |context: &mut Context<'_>| connection.poll(context, fed);
-                    (stake.pass(Way::Down, context, poll, is_piece), Some(stake))
+                    let is_use = |come: &Option<_>| is_piece(come.as_ref());
+                    (stake.pass(Way::Down, context, poll, is_use), Some(stake))
                 }
             },
         };
@@ -186,7 +187,7 @@ impl Download {
 }
 
 /// Whether this is a piece of an answer, and not its end, of whatever kind: that is nobody's use.
-fn is_piece(come: &Option<Result<Frame<Bytes>, hyper::Error>>) -> bool {
+fn is_piece(come: Option<&Result<Frame<Bytes>, hyper::Error>>) -> bool {
     let Some(Ok(frame)) = come else { return false };
     frame.data_ref().is_some_and(|bytes| !bytes.is_empty())
 }

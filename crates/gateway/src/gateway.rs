@@ -13,7 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep, timeout},
 };
@@ -215,7 +215,7 @@ impl Gateway {
                         local: None,
                         slot,
                     };
-                    tasks.spawn(connection::serve(stream, arrival));
+                    begin(stream, arrival);
                 }
                 Err(error) => {
                     // Mostly: out of descriptors. Those in use become free again.
@@ -241,6 +241,12 @@ impl Gateway {
             slot = self.0.slots.for_http() => slot,
         }
     }
+}
+
+/// Serves a connection in a task of its own. (No `async fn`: all that is done for it is built here then, and
+/// not in the crate that awaits this, by that crate's settings.)
+fn begin(stream: TcpStream, arrival: Arrival) {
+    arrival.tasks.clone().spawn(connection::serve(stream, arrival));
 }
 
 impl fmt::Debug for Gateway {

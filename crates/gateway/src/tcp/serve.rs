@@ -9,7 +9,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{TcpPort, connection::Connection};
-use crate::{Drained, Gateway, gateway::Inner, woken::WhenWoken};
+use crate::{Drained, Gateway, gateway::Inner, slots::TcpSlot, woken::WhenWoken};
 
 /// How long what is cut may take to notice.
 const CUTTING: Duration = Duration::from_secs(1);
@@ -72,13 +72,9 @@ async fn accept(
                 failures = 0;
                 let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                 let connection = Connection::new(Arc::clone(gateway), port.clone(), peer);
-                let expired = expired.clone();
                 // It waits accepted: ports that nobody connects to take no places.
                 let Some(slot) = gateway.slots.for_tcp().await else { return };
-                tasks.spawn(async move {
-                    let _slot = slot;
-                    serve(connection, stream, &expired).await;
-                });
+                begin(tasks, connection, stream, expired.clone(), slot);
             }
             Err(error) => {
                 tell(failures, &error);
@@ -95,6 +91,20 @@ fn tell(failures: u32, error: &io::Error) {
         let error = error as &dyn std::error::Error;
         tracing::warn!(error, "cannot accept connections; trying on");
     }
+}
+
+/// Carries a connection in a task of its own. (No `async fn`, as with HTTP.)
+fn begin(
+    tasks: &TaskTracker,
+    connection: Connection,
+    stream: TcpStream,
+    expired: CancellationToken,
+    slot: TcpSlot,
+) {
+    tasks.spawn(async move {
+        let _slot = slot;
+        serve(connection, stream, &expired).await;
+    });
 }
 
 async fn serve(connection: Connection, stream: TcpStream, expired: &CancellationToken) {

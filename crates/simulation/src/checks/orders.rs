@@ -12,8 +12,9 @@ use crate::world::{By, Order, World};
 const MILLISECOND: Duration = Duration::from_millis(1);
 /// How soon drowse has heard of a wish.
 pub(super) const NOTICED_WITHIN: Duration = Duration::from_millis(10);
-/// How long an order may have waited for a slot that a read before a sleep had: a read's deadline.
-const READ_WITHIN: Duration = Duration::from_millis(10_100);
+/// How long an order may have waited for a slot that a sleep had before its own order: over a read, a question
+/// of its gates, and another read, each with its deadline.
+const SLEEP_DECIDED_WITHIN: Duration = Duration::from_millis(3 * 10_100);
 
 impl World {
     /// Drowse gives this order now.
@@ -57,7 +58,8 @@ impl World {
         let orders = machine.orders;
         if machine.orders >= slots && machine.full_since.is_none() {
             // What was full a moment ago has been so all the while, for whoever waits.
-            let goes_on = machine.full_until.filter(|(_, until)| now <= *until + READ_WITHIN);
+            let goes_on =
+                machine.full_until.filter(|(_, until)| now <= *until + SLEEP_DECIDED_WITHIN);
             machine.full_since = Some(goes_on.map_or(now, |(since, _)| since));
         }
         if orders > slots || sleeps > of_sleeps {
@@ -131,10 +133,10 @@ impl World {
         let machine = &self.engines[engine];
         let was_full = machine
             .full_until
-            .filter(|(_, until)| now <= *until + READ_WITHIN)
+            .filter(|(_, until)| now <= *until + SLEEP_DECIDED_WITHIN)
             .map(|(since, _)| since)
             .or(machine.full_since);
-        was_full.unwrap_or(now).saturating_sub(READ_WITHIN)
+        was_full.unwrap_or(now).saturating_sub(SLEEP_DECIDED_WITHIN)
     }
 
     fn check_start(&mut self, index: usize) {

@@ -1,6 +1,6 @@
 //! What the task of a workload waits for: its engine, its application, its gates.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
 
 use drowse_provider::{
     Action, ContainerStatus, Deadline, Details, Error, ErrorKind, Observation, Provider, Signal,
@@ -21,6 +21,8 @@ use super::{Life, Runtime, log::tell};
 
 /// How long a read may take.
 const READ_WITHIN: Duration = Duration::from_secs(10);
+/// How long an answer may take that is waited for with a slot in hand. Others wait for that.
+const KEEPS_ITS_TURN: Duration = Duration::from_secs(10);
 /// How long a probe may take, which bounds its own time.
 const PROBE_WITHIN: Duration = Duration::from_secs(30);
 
@@ -35,14 +37,22 @@ pub(super) struct Done {
 pub(super) struct Question(Option<(EffectId, BoxFuture<'static, Done>)>);
 
 impl Question {
-    /// `slot`: one that was waited for, and is kept over the answer.
+    /// `slot`: one that was waited for, and is kept over the answer if that comes soon.
     pub(super) fn ask(
         &mut self,
         id: EffectId,
         answer: impl Future<Output = Input> + Send + 'static,
         slot: Option<OrderSlot>,
     ) {
-        self.0 = Some((id, async move { Done { input: answer.await, slot } }.boxed()));
+        let done = async move {
+            let mut answer = pin!(answer);
+            if let Ok(input) = timeout(KEEPS_ITS_TURN, answer.as_mut()).await {
+                return Done { input, slot };
+            }
+            drop(slot);
+            Done { input: answer.await, slot: None }
+        };
+        self.0 = Some((id, done.boxed()));
     }
 
     /// It is of interest only if it is this one.

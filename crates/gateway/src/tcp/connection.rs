@@ -31,7 +31,7 @@ use crate::{
     gateway::Inner,
     hold,
     proxy_protocol::{self, Addresses, HeaderError},
-    tunnel::{Claim, pump::Pump},
+    tunnel::{Claim, is_same_run, pump::Pump},
     woken::WhenWoken,
 };
 
@@ -49,6 +49,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// How often an upstream may close a connection without a word before that is its answer, if its run is not
 /// young.
 const MAX_SILENT: u32 = 2;
+
+/// How often a young run may close a connection with what it was sent unread before that is its answer:
+/// some of it may have been read.
+const MAX_SENT_IN_VAIN: u32 = 5;
 
 /// What is left to be passed on may take so long when one of the two is gone.
 const LAST_BYTES: Duration = Duration::from_secs(1);
@@ -218,13 +222,13 @@ async fn refuse(stream: &mut TcpStream, asked: Option<Asks>) -> io::Result<()> {
 
 impl Passage<'_> {
     /// Connects to an upstream that is ready, however often it turns out not to be: until the
-    /// connection's deadline. What the client said is read by nobody meanwhile.
+    /// connection's deadline. What the client said was not read whole by anybody before.
     async fn reach(&self, early: &mut Early) -> Result<Reached, NotServed> {
         let spec = self.route.spec();
         let workload = &spec.workload;
         let deadline = Deadline::after(spec.hold);
         let mut pause = Duration::ZERO;
-        let mut silent = 0;
+        let (mut silent, mut sent_in_vain, mut first) = (0, 0, None);
         loop {
             self.flow.is_at(InFlightStage::Waiting);
             let lease = self.lease(early, deadline).await?;
@@ -238,12 +242,19 @@ impl Passage<'_> {
                 // It took until after the run's end: whoever has its address now may be another.
                 Ok(_) if workload.is_in_doubt(&run) => io::ErrorKind::ConnectionAborted.into(),
                 Ok(Opened { upstream, is_young }) => {
+                    // What ends one run after the other, or what it has read in part, is not to go on so.
+                    let first = first.get_or_insert_with(|| Arc::clone(&run));
+                    let is_young =
+                        is_young && is_same_run(first, &run) && sent_in_vain < MAX_SENT_IN_VAIN;
                     if !is_young && silent + 1 == MAX_SILENT {
                         return Ok(Reached { upstream, run, lease, sent: 0 });
                     }
                     let tried = trial::watch(&upstream, early, is_young).await;
-                    if let Outcome::Stays { sent } = tried.map_err(|Gone| NotServed::Gone)? {
-                        return Ok(Reached { upstream, run, lease, sent });
+                    match tried.map_err(|Gone| NotServed::Gone)? {
+                        Outcome::Stays { sent } => {
+                            return Ok(Reached { upstream, run, lease, sent });
+                        }
+                        Outcome::Closed { was_sent } => sent_in_vain += u32::from(was_sent),
                     }
                     silent += u32::from(!is_young);
                     // It may be the application's answer to this very client, who must not take it

@@ -6,7 +6,7 @@
 //! once, and kept until the upstream has said something, or has stayed for a while.
 //!
 //! Whoever closes with something unread resets: that it has read nothing at all is not known, and is what an
-//! engine's proxy does.
+//! engine's proxy does. So a beginning that was read in part may be sent again, a few times.
 
 use std::{io, net::Shutdown, pin::pin, time::Duration};
 
@@ -27,8 +27,9 @@ pub(super) enum Outcome {
     /// It has said something, or was not closed, or was closed by somebody who has read what it was sent:
     /// that much of what the client has said.
     Stays { sent: usize },
-    /// It was closed without a word, and with what it was sent unread.
-    Closed,
+    /// It was closed without a word, and with what it was sent unread, or something of it, if it was sent
+    /// anything.
+    Closed { was_sent: bool },
 }
 
 /// Watches an upstream that was just connected to. If it is not young, nothing is sent to it meanwhile.
@@ -38,16 +39,20 @@ pub(super) async fn watch(
     is_young: bool,
 ) -> Result<Outcome, Gone> {
     let mut settling = pin!(sleep(if is_young { SETTLING_YOUNG } else { SETTLING }));
-    let (mut sent, mut is_ended) = (0, false);
+    let (mut sent, mut is_ended, mut is_reset) = (0, false, false);
     loop {
         if early.has_spoken() && !is_young {
             return Ok(Outcome::Stays { sent });
         }
-        // A failure is met by who reads, below.
-        while let Some(rest) = early.said().get(sent..).filter(|rest| !rest.is_empty())
-            && let Ok(written) = upstream.try_write(rest)
-        {
-            sent += written;
+        while let Some(rest) = early.said().get(sent..).filter(|rest| !rest.is_empty()) {
+            match upstream.try_write(rest) {
+                Ok(written) => sent += written,
+                Err(error) => {
+                    // Told but once: whoever reads, below, would find an end and no reset.
+                    is_reset = error.kind() != io::ErrorKind::WouldBlock;
+                    break;
+                }
+            }
         }
         let is_stuck = sent < early.said().len();
         if !is_stuck && early.is_full() {
@@ -64,10 +69,13 @@ pub(super) async fn watch(
                 let is_unread = match word {
                     Ok(true) => false,
                     // Whoever closes with something unread says so, if need be when more comes.
-                    Ok(false) => sent == 0 || matches!(upstream.take_error(), Ok(Some(_))),
+                    Ok(false) => {
+                        is_reset || sent == 0 || matches!(upstream.take_error(), Ok(Some(_)))
+                    }
                     Err(_) => true,
                 };
-                return Ok(if is_unread { Outcome::Closed } else { Outcome::Stays { sent } });
+                let closed = Outcome::Closed { was_sent: sent > 0 };
+                return Ok(if is_unread { closed } else { Outcome::Stays { sent } });
             }
             _ = upstream.writable(), if is_stuck => {}
             said = early.listen(), if !is_stuck => said?,

@@ -35,7 +35,7 @@ pub(crate) struct Pump<'a, C, U> {
     up: Way,
     down: Way,
     /// Which way is looked at first: each in turn, so that a torrent in one does not drown the other.
-    is_up_first: bool,
+    pub(super) is_up_first: bool,
     /// How long the other way may go on when one has ended; `None`: for ever.
     patience: Option<Duration>,
     /// Runs when one way has ended.
@@ -52,8 +52,10 @@ struct Way {
     /// How much of that was written.
     written: usize,
     is_unflushed: bool,
-    /// How it broke off. What was read before is passed on first.
+    /// Why nothing more can be read. What was read before is passed on first.
     failure: Option<io::Error>,
+    /// Why nothing more can be written.
+    refusal: Option<io::Error>,
     /// Whether the end was read.
     has_ended: bool,
     /// Whether the end was passed on.
@@ -99,7 +101,8 @@ impl<'a, C: Side, U: Side> Pump<'a, C, U> {
     }
 
     /// Passes on what there is. Ready when both ways have ended, when one has and the other goes on for
-    /// too long, or at an error.
+    /// too long, or when a side can be read no more. What can merely be written no more may have said
+    /// something before, which is passed on first.
     pub(crate) fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.is_up_first = !self.is_up_first;
         for is_up in [self.is_up_first, !self.is_up_first] {
@@ -114,10 +117,11 @@ impl<'a, C: Side, U: Side> Pump<'a, C, U> {
             }
         }
         if self.up.is_over && self.down.is_over {
-            return Poll::Ready(Ok(()));
+            let refusal = self.up.refusal.take().or_else(|| self.down.refusal.take());
+            return Poll::Ready(refusal.map_or(Ok(()), Err));
         }
         if let Some(patience) = self.patience
-            && (self.up.is_over || self.down.is_over)
+            && (self.up.is_ending() || self.down.is_ending())
         {
             let linger = self.linger.get_or_insert_with(|| Box::pin(sleep(patience)));
             ready!(linger.as_mut().poll(context));
@@ -127,7 +131,27 @@ impl<'a, C: Side, U: Side> Pump<'a, C, U> {
     }
 }
 
+/// How one way broke off.
+enum Broken {
+    /// Nothing more can be read.
+    Off(io::Error),
+    /// Nothing more can be written.
+    Refused(io::Error),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
 impl Way {
+    /// Whether the other way has only to be seen through.
+    fn is_ending(&self) -> bool {
+        self.is_over || self.failure.is_some()
+    }
+
+    /// An error says that nothing more can be read.
     fn poll(
         &mut self,
         context: &mut Context<'_>,
@@ -139,17 +163,34 @@ impl Way {
         if self.is_over {
             return Poll::Ready(Ok(()));
         }
+        match ready!(self.poll_pass(context, from, to, moved, place)) {
+            Ok(()) => {}
+            Err(Broken::Off(failure)) => return Poll::Ready(Err(failure)),
+            Err(Broken::Refused(refusal)) => self.refusal = Some(refusal),
+        }
+        self.is_over = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Passes on what there is, to its end.
+    fn poll_pass(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut impl Side,
+        to: &mut impl Side,
+        moved: &mut u64,
+        place: &Place,
+    ) -> Poll<Result<(), Broken>> {
         let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
         loop {
             ready!(self.poll_write_stuck(context, to, moved))?;
             if self.failure.is_some() {
                 // TLS writes nothing of what it still holds when it is dropped.
                 ready!(Pin::new(&mut *to).poll_flush(context))?;
-                return Poll::Ready(self.failure.take().map_or(Ok(()), Err));
+                return Poll::Ready(self.failure.take().map_or(Ok(()), |it| Err(Broken::Off(it))));
             }
             if self.has_ended {
                 ready!(Pin::new(&mut *to).poll_shutdown(context))?;
-                self.is_over = true;
                 return Poll::Ready(Ok(()));
             }
             if let Some(splice) = &mut self.splice {

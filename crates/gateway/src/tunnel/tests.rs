@@ -215,8 +215,11 @@ async fn a_direction_that_ends_leaves_the_other_ten_seconds() {
     assert_eq!(scene.workload.leases(), 0);
 }
 
-/// It says this, and then is reset. What it is sent is thrown away.
-struct Reset(&'static [u8]);
+/// It says this, and then is reset. What it is sent is thrown away, or refused.
+struct Reset {
+    says: &'static [u8],
+    refuses: bool,
+}
 
 impl AsyncRead for Reset {
     fn poll_read(
@@ -224,10 +227,10 @@ impl AsyncRead for Reset {
         _: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.0.is_empty() {
+        if self.says.is_empty() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        buffer.put_slice(std::mem::take(&mut self.0));
+        buffer.put_slice(std::mem::take(&mut self.says));
         Poll::Ready(Ok(()))
     }
 }
@@ -238,7 +241,11 @@ impl AsyncWrite for Reset {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(bytes.len()))
+        Poll::Ready(if self.refuses {
+            Err(io::ErrorKind::BrokenPipe.into())
+        } else {
+            Ok(bytes.len())
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -250,16 +257,48 @@ impl AsyncWrite for Reset {
     }
 }
 
+/// Its client still speaks, whichever way is looked at first.
+#[tokio::test(start_paused = true)]
+async fn what_an_upstream_said_is_passed_on_also_if_it_refuses_what_it_is_sent() {
+    const WORDS: &[u8] = b"too large";
+    for turn in [false, true] {
+        let (mut client, client_side) = duplex(64);
+        client.write_all(b"an upload").await.unwrap();
+        let place = Place::new();
+        let upstream = Reset { says: WORDS, refuses: true };
+        let mut pump = Pump::new(client_side, upstream, &place);
+        pump.is_up_first = turn;
+        let ended = timeout(Duration::from_mins(1), poll_fn(|context| pump.poll(context))).await;
+        assert!(ended.unwrap().is_err());
+        drop(pump);
+        let mut read = Vec::new();
+        client.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, WORDS);
+    }
+}
+
+/// A stream of HTTP/2 whose client takes nothing, and answers each ping.
+#[tokio::test(start_paused = true)]
+async fn who_does_not_take_the_last_words_is_not_waited_for() {
+    let (_client, client_side) = duplex(4);
+    let place = Place::new();
+    let upstream = Reset { says: b"and these are the last ones", refuses: false };
+    let mut pump = Pump::new(BufWriter::new(client_side), upstream, &place);
+    let ended = timeout(Duration::from_mins(1), poll_fn(|context| pump.poll(context))).await;
+    assert!(ended.is_ok());
+}
+
 /// Its client takes nothing for a while. As TLS does, its side holds what it was written until it is flushed.
 #[tokio::test(start_paused = true)]
 async fn what_an_upstream_said_before_it_was_reset_is_passed_on() {
     const WORDS: &[u8] = b"and these are the last ones";
     let (mut client, client_side) = duplex(4);
     let place = Place::new();
-    let mut pump = Pump::new(BufWriter::new(client_side), Reset(WORDS), &place);
+    let upstream = Reset { says: WORDS, refuses: false };
+    let mut pump = Pump::new(BufWriter::new(client_side), upstream, &place);
     let passing = poll_fn(|context| pump.poll(context));
     let reading = async {
-        sleep(Duration::from_mins(1)).await;
+        sleep(Duration::from_secs(5)).await;
         let mut read = vec![0; WORDS.len()];
         client.read_exact(&mut read).await.unwrap();
         read

@@ -8,7 +8,7 @@ use drowse_gateway::{
 };
 use drowse_provider::testing::ScriptedEngine;
 use drowse_watcher::{PhaseName, Policy};
-use futures::{SinkExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures::{FutureExt as _, SinkExt as _, StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -206,6 +206,13 @@ async fn a_stuck_upload_lets_the_others_on_its_connection_end() {
     assert_eq!(*upstream.borrow(), (1, 0));
     leaving.leave().await;
     site.has_leases(1).await;
+    // It takes no further request, and goes on with that one.
+    while upstream.borrow().0 == 1 {
+        drop(soon(connection.ask(to_app("/")).await).await.unwrap());
+    }
+    site.has_leases(1).await;
+    assert_eq!(upstream.borrow().1, 0);
+    assert!(other.data().now_or_never().is_none());
     drop(other);
     site.has_leases(0).await;
     soon(upstream.wait_for(|seen| *seen == (1, 1))).await.unwrap();

@@ -230,6 +230,23 @@ async fn row_17_who_has_said_all_is_heard_and_answered_in_a_young_run() {
     sleeper.has_leases(0).await;
 }
 
+/// A reset does not tell how much was read.
+#[tokio::test]
+async fn row_17_what_may_have_been_read_in_part_is_sent_a_few_times() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
+    let served = ServedTcp::new([behind_a_published_port(&sleeper, address)]).await;
+    let mut client = served.connect().await;
+    client.write_all(b"question").await.unwrap();
+    for _ in 0..6 {
+        let (mut application, _) = soon(listener.accept()).await.unwrap();
+        reads(&mut application, b"quest").await;
+    }
+    is_closed(&mut client).await;
+    sleeper.has_leases(0).await;
+}
+
 /// Who has read and closes has answered: it is not said twice.
 #[tokio::test]
 async fn row_17_what_was_read_is_not_sent_again() {

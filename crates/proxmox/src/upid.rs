@@ -75,16 +75,18 @@ impl FromStr for Upid {
             && !node.starts_with('-')
             && !node.ends_with('-')
             && node.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-        let has_no_space = |field: &str| !field.contains(char::is_whitespace);
+        // It is put into paths, as one step of them.
+        let is_a_step = |field: &str| {
+            let is_apart = |one: char| one == '/' || one.is_whitespace() || one.is_control();
+            !field.contains(is_apart)
+        };
         let is_upid = is_node
             && is_number(pid, 8..=8)
             && is_number(pstart, 8..=9)
             && is_number(start, 8..=8)
             && !kind.is_empty()
-            && !kind.contains('/')
-            && !id.contains('/')
             && !user.is_empty()
-            && [kind, id, user].into_iter().all(has_no_space);
+            && [kind, id, user].into_iter().all(is_a_step);
         if !is_upid {
             return Err(refused());
         }
@@ -139,6 +141,7 @@ mod tests {
             "UPID:pve1:217:0003BC6F:6B04681C:vzstart:202:root@pam:",
             // What would be another path.
             "UPID:pve1:00000217:0003BC6F:6B04681C:vz/start:202:root@pam:",
+            "UPID:pve1:00000217:0003BC6F:6B04681C:vzstart:202:root@pam/../x:",
             "UPID:pve1:00000217:0003BC6F:6B04681C:vzstart:2 2:root@pam:",
         ];
         for text in refused {

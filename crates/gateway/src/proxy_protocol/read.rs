@@ -79,6 +79,9 @@ async fn line(stream: &mut TcpStream, beginning: &[u8]) -> Result<Option<Address
         }
     }
     let line = &line[..length];
+    if !line.ends_with(b"\r\n") {
+        return Err(malformed("there is no carriage return at the end of the line"));
+    }
     let header = v1::Header::try_from(line).map_err(malformed)?;
     if header.header.len() != length {
         return Err(malformed("there is a carriage return within the line"));

@@ -125,7 +125,7 @@ async fn what_is_no_header_is_refused_and_said() {
     the connection begins with something else than a PROXY protocol header
     the connection ended before its PROXY protocol header was whole: unexpected end of file
     the PROXY protocol header is malformed: Header contains invalid TCP port for the destination.
-    the PROXY protocol header is malformed: Header contains invalid TCP port for the destination.
+    the PROXY protocol header is malformed: there is no carriage return at the end of the line
     the PROXY protocol header is malformed: Header contains invalid IP address for the destination.
     the PROXY protocol header is malformed: Header must end in '
     '.

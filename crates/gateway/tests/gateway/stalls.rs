@@ -215,7 +215,7 @@ async fn a_stuck_upload_lets_the_others_on_its_connection_end() {
     assert!(other.data().now_or_never().is_none());
     drop(other);
     site.has_leases(0).await;
-    soon(upstream.wait_for(|seen| *seen == (1, 1))).await.unwrap();
+    soon(upstream.wait_for(|seen| *seen == (2, 1))).await.unwrap();
 }
 
 /// An answer that goes on until its sender is dropped.

@@ -468,6 +468,7 @@ impl Core {
         self.answer_expired(now);
         self.tend_needs(now);
         self.tell_change(now);
+        self.shared.set_awaited(!self.waiters.is_empty());
         self.shared.stand(self.standing(), self.outside.ended_at.or(self.sleep.requested_at));
     }
 

@@ -14,8 +14,8 @@ use drowse_provider::Details;
 use crate::{Busy, StopGate, sabotage::sabotaged, shared::Shared};
 
 /// Workloads that are used together, though none of them needs another: when one is woken the others
-/// are, too, and none is put to sleep while another is in use (leases are held, or its own idle time
-/// is not over). That something is needed by others is no use of it here: it may need them in turn; nor
+/// are, too, and none is put to sleep while another is in use (leases are held or waited for, or its own
+/// idle time is not over). That something is needed by others is no use of it here: it may need them in turn; nor
 /// is a passive lease.
 ///
 /// A workload joins with [`WorkloadSpec::with_group`](crate::WorkloadSpec::with_group) and leaves when

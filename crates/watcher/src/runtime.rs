@@ -100,6 +100,7 @@ impl Runtime {
     pub(crate) async fn run(mut self: Box<Self>) {
         loop {
             let life = AssertUnwindSafe(self.live()).catch_unwind().await;
+            self.shared.set_awaited(false);
             self.shared.stand(Standing::Unknown, None);
             self.shared.word.shut();
             if life.is_ok() {

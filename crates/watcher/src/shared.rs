@@ -39,6 +39,8 @@ pub(crate) struct Shared {
     pub(crate) passive: AtomicU32,
     /// Its idle time, in milliseconds.
     idle: AtomicU64,
+    /// Somebody waits for it to be ready.
+    is_awaited: AtomicBool,
     /// Another of its group wakes.
     mate_wakes: AtomicBool,
     /// A dependent has let go of it, or another of its group wakes.
@@ -93,6 +95,7 @@ impl Shared {
             dependents: AtomicU32::new(0),
             passive: AtomicU32::new(0),
             idle: AtomicU64::new(0),
+            is_awaited: AtomicBool::new(false),
             mate_wakes: AtomicBool::new(false),
             let_go: Notify::new(),
             stand: Stand::new(),
@@ -217,10 +220,17 @@ impl Shared {
         self.word.look().leases() > dependents.saturating_add(passive)
     }
 
-    /// Whether it is used itself, or its idle time is not over.
+    /// Says whether somebody waits for it.
+    pub(crate) fn set_awaited(&self, is_so: bool) {
+        self.is_awaited.store(is_so, Ordering::Relaxed);
+    }
+
+    /// Whether it is used itself, or about to be, or its idle time is not over.
     pub(crate) fn is_in_use(&self) -> bool {
         let idle = self.idle.load(Ordering::Relaxed);
-        self.is_used_itself() || self.word.last_use().saturating_add(idle) > self.now_ms()
+        self.is_used_itself()
+            || self.is_awaited.load(Ordering::Relaxed)
+            || self.word.last_use().saturating_add(idle) > self.now_ms()
     }
 
     /// The same, while it is known to be awake: a management that begins counts as use, whatever its state.

@@ -49,6 +49,28 @@ async fn a_lease_on_one_wakes_all_of_them() {
     assert_eq!(town.orders().len(), 6);
 }
 
+/// Though they have no idle time to speak of, and the others are there much sooner.
+#[tokio::test(start_paused = true)]
+async fn none_sleeps_while_another_is_waited_for() {
+    let mut town = Town::new();
+    let group = Group::new("shop");
+    for name in NAMES {
+        town.engine.add(name);
+        let policy = Policy::new(Duration::from_secs(1));
+        let spec = town.spec(name, policy).with_group(group.clone());
+        town.insert(name, Workload::spawn(spec));
+    }
+    town.until_all_sleep().await;
+    let late = Step::ok().late_by(Duration::from_secs(20));
+    town.container("web").script(Action::Start, [late]);
+    let lease = town.lease("web").await.unwrap();
+    assert_eq!(NAMES.map(|name| town.phase(name)), [PhaseName::Ready; 3]);
+    assert_eq!(town.orders().len(), 3);
+    drop(lease);
+    town.until_all_sleep().await;
+    assert_eq!(town.orders().len(), 6);
+}
+
 /// Who waits for another of them is asked ever less often.
 #[tokio::test(start_paused = true)]
 async fn the_others_follow_at_once_however_long_one_was_in_use() {

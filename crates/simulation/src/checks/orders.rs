@@ -256,7 +256,10 @@ impl World {
         };
         let container = &self.containers[index];
         let is_frozen = container.status == Some(ContainerStatus::Paused);
-        is_frozen.then_some(container.changed + *after)
+        // Drowse need not have seen that somebody thawed it for a moment.
+        let last_seen_running = self.records[index].stopped_running;
+        let frozen = last_seen_running.map_or(container.changed, |at| at.min(container.changed));
+        is_frozen.then_some(frozen + *after)
     }
 
     fn check_idle(&mut self, index: usize, order: Order) {

@@ -32,6 +32,8 @@ impl World {
     /// A lease was given of a job: it says that it is complete.
     pub(crate) fn job_granted(&mut self, index: usize) {
         self.step(format_args!("w{index} is given: complete"));
+        // Its group counts it as use.
+        self.records[index].last_use = Some(self.now());
         if !self.is_observed_complete(index) {
             self.violated(Invariant::Ready, format_args!("w{index} is said to be complete"));
         }

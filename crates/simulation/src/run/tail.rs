@@ -16,6 +16,9 @@ const ALL_SLEEP_WITHIN: Duration = Duration::from_hours(6);
 /// How long nothing must happen then.
 const SILENCE: Duration = Duration::from_mins(10);
 
+/// How many seconds a wake takes at most, with all that it needs.
+const LONGEST_WAKE: u64 = 15 * 60;
+
 pub(super) const LAST: u64 = 10;
 
 /// Lets everything settle, and sees that it has. Stops at what has not.
@@ -51,6 +54,15 @@ pub(super) async fn settle(driver: &mut Driver, drowse: &Drowse) {
     if last::wake(driver, drowse, chosen).await.is_none() {
         return;
     }
+    // Others of its group, and what they need, may still be on their way.
+    for _ in 0..LONGEST_WAKE {
+        if !present.iter().any(|index| is_waking(drowse, *index)) {
+            break;
+        }
+        if drive_for(driver, drowse, Duration::from_secs(1)).await.is_none() {
+            return;
+        }
+    }
     // A monitor looks in all the while: that is no use.
     let monitor = drowse
         .workload(chosen)
@@ -65,6 +77,11 @@ pub(super) async fn settle(driver: &mut Driver, drowse: &Drowse) {
         drive_for(driver, drowse, Duration::from_mins(1)).await;
         check_all(driver, drowse);
     }
+}
+
+fn is_waking(drowse: &Drowse, index: usize) -> bool {
+    let is_under_way = |phase| matches!(phase, PhaseName::Starting | PhaseName::Probing);
+    drowse.workload(index).is_some_and(|workload| is_under_way(workload.snapshot().phase))
 }
 
 /// Whatever went wrong is over, and all that came of it.

@@ -175,22 +175,23 @@ async fn what_accepts_and_closes_at_once_is_tried_once_more() {
 }
 
 /// A route to an address of its own, where somebody may accept before the application does.
-fn behind_a_published_port(sleeper: &Sleeper, at: SocketAddr) -> TcpRouteSpec {
+async fn behind_a_published_port() -> (TcpListener, Sleeper, ServedTcp) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let sleeper = Sleeper::new("app", Transport::Tcp, at).await;
     let mut route = sleeper.tcp();
     let policy = UpstreamPolicy::new().with_address(at.ip().to_string()).with_port(at.port());
     let engine = Arc::new(ScriptedEngine::new("elsewhere"));
     route.upstream = Chooser::new(engine, Vantage::Host, policy);
-    route
+    let served = ServedTcp::new([route]).await;
+    (listener, sleeper, served)
 }
 
 /// What an engine does at a published port as long as the application behind it refuses; and it may take
 /// its time.
 #[tokio::test]
 async fn row_17_in_a_young_run_it_is_no_answer_to_close_what_was_not_read() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
-    let served = ServedTcp::new([behind_a_published_port(&sleeper, address)]).await;
+    let (listener, sleeper, served) = behind_a_published_port().await;
     let mut client = served.connect().await;
     client.write_all(b"question").await.unwrap();
     for _ in 0..4 {
@@ -212,10 +213,7 @@ async fn row_17_in_a_young_run_it_is_no_answer_to_close_what_was_not_read() {
 
 #[tokio::test]
 async fn row_17_who_has_said_all_is_heard_and_answered_in_a_young_run() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
-    let served = ServedTcp::new([behind_a_published_port(&sleeper, address)]).await;
+    let (listener, sleeper, served) = behind_a_published_port().await;
     let mut client = served.connect().await;
     client.write_all(b"question").await.unwrap();
     client.shutdown().await.unwrap();
@@ -233,10 +231,7 @@ async fn row_17_who_has_said_all_is_heard_and_answered_in_a_young_run() {
 /// A reset does not tell how much was read.
 #[tokio::test]
 async fn row_17_what_may_have_been_read_in_part_is_sent_a_few_times() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
-    let served = ServedTcp::new([behind_a_published_port(&sleeper, address)]).await;
+    let (listener, sleeper, served) = behind_a_published_port().await;
     let mut client = served.connect().await;
     client.write_all(b"question").await.unwrap();
     for _ in 0..6 {
@@ -250,10 +245,7 @@ async fn row_17_what_may_have_been_read_in_part_is_sent_a_few_times() {
 /// Who has read and closes has answered: it is not said twice.
 #[tokio::test]
 async fn row_17_what_was_read_is_not_sent_again() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let sleeper = Sleeper::new("app", Transport::Tcp, address).await;
-    let served = ServedTcp::new([behind_a_published_port(&sleeper, address)]).await;
+    let (listener, sleeper, served) = behind_a_published_port().await;
     let mut client = served.connect().await;
     client.write_all(b"question").await.unwrap();
     let (mut application, _) = soon(listener.accept()).await.unwrap();

@@ -113,11 +113,12 @@ impl WakeError {
         }
     }
 
-    /// Whether drowse lacks a right for it, or for what it needs.
-    pub(crate) fn lacks_right(&self) -> bool {
+    /// Whether it may stay so for weeks, since only people mend it: drowse lacks a right, the container is
+    /// gone, what is said of it is in error; of it, or of what it needs.
+    pub(crate) fn is_lasting(&self) -> bool {
         match self {
-            Self::NotPermitted { .. } => true,
-            Self::Dependency { source, .. } => source.lacks_right(),
+            Self::NotPermitted { .. } | Self::NotFound | Self::Misconfigured { .. } => true,
+            Self::Dependency { source, .. } => source.is_lasting(),
             _ => false,
         }
     }

@@ -78,7 +78,7 @@ async fn step_back(workload: Workload, holder: Holder, held: Held) {
 async fn keep_awake(workload: Workload, holder: Holder) {
     let mut state = workload.watch();
     let mut wish = Wish { came_after_its_end: true };
-    let mut without_right = SHORTEST_PAUSE;
+    let mut lasting = SHORTEST_PAUSE;
     // An error of the watch says that its management has ended.
     while until(&mut state, |now| wish.may_wake(now) && now.phase != PhaseName::Ready).await.is_ok()
     {
@@ -92,7 +92,7 @@ async fn keep_awake(workload: Workload, holder: Holder) {
             // Another lease of the same name is held all the while.
             Ok(lease) => {
                 drop(lease);
-                without_right = SHORTEST_PAUSE;
+                lasting = SHORTEST_PAUSE;
                 if workload.snapshot().phase != PhaseName::Ready {
                     // It has ended again already: a job, perhaps.
                     sleep(SHORTEST_PAUSE).await;
@@ -103,11 +103,11 @@ async fn keep_awake(workload: Workload, holder: Holder) {
             Err(WakeError::HeldAsleep { .. }) => sleep(SHORTEST_PAUSE).await,
             Err(error) => {
                 let mut pause = error.retry_after().unwrap_or_default().max(SHORTEST_PAUSE);
-                if error.lacks_right() {
-                    pause = pause.max(without_right);
-                    without_right = (without_right * 2).min(LONGEST_PAUSE);
+                if error.is_lasting() {
+                    pause = pause.max(lasting);
+                    lasting = (lasting * 2).min(LONGEST_PAUSE);
                 } else {
-                    without_right = SHORTEST_PAUSE;
+                    lasting = SHORTEST_PAUSE;
                 }
                 tracing::debug!(
                     workload = workload.name(),

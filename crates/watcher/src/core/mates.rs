@@ -7,9 +7,9 @@ use crate::{WakeError, sabotage::sabotaged};
 
 use super::{Core, Effect, Moment, Retry};
 
-/// How soon a wake that a right lacks for is tried again: doubled each time, since it may lack for weeks.
-const FIRST_WITHOUT_RIGHT: Duration = Duration::from_secs(5);
-const LONGEST_WITHOUT_RIGHT: Duration = Duration::from_mins(1);
+/// How soon a wake is tried again that only people can mend: doubled each time, since that may take weeks.
+const FIRST_LASTING: Duration = Duration::from_secs(5);
+const LONGEST_LASTING: Duration = Duration::from_mins(1);
 /// How soon after something that it needs did not wake, at least.
 const WITHOUT_NEEDS: Duration = Duration::from_secs(5);
 
@@ -18,21 +18,21 @@ const WITHOUT_NEEDS: Duration = Duration::from_secs(5);
 pub(super) struct Mates {
     /// When it is looked whether one of them is used, since it sleeps and they had no part in that.
     look_at: Option<Moment>,
-    without_right: Retry,
+    lasting: Retry,
 }
 
 impl Mates {
     /// It runs: whatever kept it from that is over.
     pub(super) fn forget(&mut self) {
         self.look_at = None;
-        self.without_right.succeeded();
+        self.lasting.succeeded();
     }
 }
 
 impl Core {
     /// The same, of a member of a group.
     pub(crate) fn with_mates(mut self, exist: bool) -> Self {
-        let mates = || Box::new(Mates { look_at: None, without_right: Retry::new() });
+        let mates = || Box::new(Mates { look_at: None, lasting: Retry::new() });
         self.mates = exist.then(mates);
         self
     }
@@ -57,19 +57,19 @@ impl Core {
         }
     }
 
-    /// The same, since its engine refused to start it, for want of a right.
-    pub(super) fn is_left_behind_without_right(&mut self, now: Moment) {
+    /// The same, since it cannot be started until people have mended something.
+    pub(super) fn is_left_behind_for_long(&mut self, now: Moment) {
         if let Some(mates) = &mut self.mates {
-            let retry = &mut mates.without_right;
-            let pause = retry.failed(now, FIRST_WITHOUT_RIGHT, LONGEST_WITHOUT_RIGHT);
+            let retry = &mut mates.lasting;
+            let pause = retry.failed(now, FIRST_LASTING, LONGEST_LASTING);
             self.is_left_behind(now + pause);
         }
     }
 
     /// The same, since what it needs does not wake.
     pub(super) fn is_left_behind_by_needs(&mut self, now: Moment, error: &WakeError) {
-        if error.lacks_right() {
-            return self.is_left_behind_without_right(now);
+        if error.is_lasting() {
+            return self.is_left_behind_for_long(now);
         }
         let pause = error.retry_after().unwrap_or_default();
         self.is_left_behind(now + pause.max(WITHOUT_NEEDS));

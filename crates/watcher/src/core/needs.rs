@@ -24,8 +24,8 @@ const MENDED_FOR: Duration = Duration::from_mins(10);
 const WHILE_MISSED: Duration = Duration::from_secs(1);
 /// How soon something that refused to wake is asked for again, at least.
 const SHORTEST_REFUSAL: Duration = Duration::from_secs(5);
-/// The same while a right lacks for it, at most: doubled with each attempt, since it may lack for weeks.
-const LONGEST_WITHOUT_RIGHT: Duration = Duration::from_mins(1);
+/// The same where only people mend it, at most: doubled with each attempt, since that may take weeks.
+const LONGEST_REFUSAL: Duration = Duration::from_mins(1);
 /// How long a refusal that came at once is told to whoever comes after it, without asking again: each
 /// of them would be two changes, and two lines in the log.
 const TOLD_AGAIN_FOR: Duration = Duration::from_secs(1);
@@ -75,8 +75,10 @@ struct One {
     asked: Option<Asked>,
     /// When it may be asked for again.
     not_before: Moment,
-    /// How often in a row it refused for want of a right.
-    without_right: u8,
+    /// How often in a row it refused for what only people mend.
+    lasting: u8,
+    /// It refused when it was last asked, and was not seen to be there since.
+    refuses: bool,
 }
 
 /// Others ended it, or what it misses: their will, until this one is used after that.
@@ -98,18 +100,18 @@ impl One {
     fn new(of: NeedOf) -> Self {
         let not_before = Moment::from_millis(0);
         let seen = NeedSeen::Unmet;
-        Self { of, seen, ended: None, asked: None, not_before, without_right: 0 }
+        Self { of, seen, ended: None, asked: None, not_before, lasting: 0, refuses: false }
     }
 
     /// How long it is left alone after this refusal, at least.
     fn pause_after_refusal(&mut self, error: &WakeError) -> Duration {
-        if !error.lacks_right() {
-            self.without_right = 0;
+        if !error.is_lasting() {
+            self.lasting = 0;
             return SHORTEST_REFUSAL;
         }
-        let pause = SHORTEST_REFUSAL * (1 << self.without_right.min(8));
-        self.without_right = self.without_right.saturating_add(1);
-        pause.min(LONGEST_WITHOUT_RIGHT)
+        let pause = SHORTEST_REFUSAL * (1 << self.lasting.min(8));
+        self.lasting = self.lasting.saturating_add(1);
+        pause.min(LONGEST_REFUSAL)
     }
 
     fn is_met(&self) -> bool {
@@ -177,6 +179,7 @@ impl Core {
         needed.are_seen = true;
         for (one, seen) in needed.each.iter_mut().zip(seen) {
             one.seen = *seen;
+            one.refuses &= *seen != NeedSeen::Unmanaged && !one.is_met();
         }
     }
 
@@ -196,13 +199,15 @@ impl Core {
             Err(WakeError::Timeout { .. }) if is_overdue => one.not_before = now,
             // About to be managed anew, perhaps.
             Ok(()) | Err(WakeError::Closed) => {
-                one.without_right = 0;
+                one.lasting = 0;
+                one.refuses = false;
                 one.not_before = now + WHILE_MISSED;
             }
             Err(error) => {
                 let pause = error.retry_after().unwrap_or_default();
                 let pause = pause.max(one.pause_after_refusal(&error));
                 one.not_before = now + pause;
+                one.refuses = !matches!(error, WakeError::Timeout { .. });
                 if self.wake.needs_until.is_some() {
                     let name = one.of.name.to_string();
                     self.reason = Reason::NeedRefused(why_not(&name, &error).into());
@@ -245,7 +250,7 @@ impl Core {
             if needed.are_seen {
                 self.reason =
                     Reason::WaitingFor(needed.unmet().collect::<Vec<_>>().join(", ").into());
-                for (need, one) in needed.numbered().filter(|(_, one)| !one.is_met()) {
+                for (need, one) in needed.next_to_wake() {
                     self.wake_need(now, need, one, until);
                 }
             }
@@ -411,6 +416,13 @@ impl Needed {
 
     fn numbered(&mut self) -> impl Iterator<Item = (usize, &mut One)> {
         self.each.iter_mut().enumerate()
+    }
+
+    /// What is not there, in the order in which it is asked to wake. What refused is asked first: while
+    /// it refuses, the others would be woken for nothing, over and over again.
+    fn next_to_wake(&mut self) -> impl Iterator<Item = (usize, &mut One)> {
+        let some_refuse = self.each.iter().any(|one| one.refuses);
+        self.numbered().filter(move |(_, one)| !one.is_met() && one.refuses == some_refuse)
     }
 
     fn hold(&mut self) {

@@ -179,7 +179,7 @@ impl Core {
                 self.reason = Reason::start_refused(error.kind());
                 let is_known = self.failures.is_known_lack_of_right(&error);
                 if is_of_permission(&error) {
-                    self.is_left_behind_without_right(now);
+                    self.is_left_behind_for_long(now);
                 }
                 let next_attempt = self.failures.refused(now, error.clone(), &self.policy.circuit);
                 self.wake.ordered_at = None;

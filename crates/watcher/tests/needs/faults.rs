@@ -298,3 +298,28 @@ async fn a_cycle_ends_in_answers_and_in_rest() {
     a_moment().await;
     town.until_all_sleep().await;
 }
+
+/// What is tried over and over again is what refused, and nothing beside it.
+#[tokio::test(start_paused = true)]
+async fn beside_what_is_gone_nothing_else_is_woken_over_and_over_again() {
+    let mut town = Town::new();
+    town.add("db", &[]);
+    town.add("cache", &[]);
+    town.add("app", &["db", "cache"]);
+    town.add("front", &["app"]);
+    let lease = town.lease("front").await.unwrap();
+    town.container("db").remove();
+    town.container("app").crash(1);
+    sleep(Duration::from_mins(1)).await;
+    let soon = town.orders();
+    sleep(Duration::from_hours(4)).await;
+    assert_eq!(town.orders(), soon);
+    assert!(!town.is_running("cache"));
+    // It is there again: all of it is.
+    town.engine.add("db");
+    town.until("app", PhaseName::Ready).await;
+    assert!(town.is_running("db") && town.is_running("cache"));
+    assert_eq!(lease.run().epoch, 1, "it served on");
+    drop(lease);
+    town.until_all_sleep().await;
+}

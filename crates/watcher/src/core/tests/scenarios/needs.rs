@@ -484,6 +484,42 @@ fn a_refusal_that_comes_at_once_is_told_for_a_second_without_another_wake() {
 }
 
 #[test]
+fn what_refused_is_asked_alone_until_it_refuses_no_more() {
+    let mut bench = Bench::asleep().needing();
+    bench.ask(FAR);
+    bench.needs_are(DOWN, DOWN);
+    bench.need_answers(0, Err(WakeError::NotFound));
+    assert_eq!(bench.wakes().map(|(_, need, _)| need), Some(1), "both were asked at first");
+    for _ in 0..3 {
+        bench.pass(SECOND * 5);
+        bench.ask(FAR);
+        bench.needs_are(DOWN, DOWN);
+        bench.need_answers(0, Err(WakeError::NotFound));
+        assert_eq!(bench.wakes(), None, "it would be woken for nothing");
+    }
+    bench.pass(SECOND * 5);
+    bench.ask(FAR);
+    bench.needs_are(DOWN, DOWN);
+    bench.need_answers(0, Ok(()));
+    bench.needs_are(NeedSeen::Met, DOWN);
+    bench.need_answers(1, Ok(()));
+    bench.needs_are(NeedSeen::Met, NeedSeen::Met);
+    assert!(bench.order().is_some());
+}
+
+#[test]
+fn what_came_up_by_itself_after_a_refusal_keeps_none_of_the_others_waiting() {
+    let mut bench = Bench::asleep().needing();
+    bench.ask(FAR);
+    bench.needs_are(DOWN, NeedSeen::Met);
+    bench.need_answers(0, Err(WakeError::NotFound));
+    bench.pass(SECOND * 5);
+    bench.ask(FAR);
+    bench.needs_are(NeedSeen::Met, DOWN);
+    assert_eq!(bench.wakes().map(|(_, need, _)| need), Some(1));
+}
+
+#[test]
 fn a_lock_that_it_meets_while_it_waits_is_told_in_time() {
     let locked = || stopped("old").with_lock(Some("backup".to_owned()));
     let mut bench = Bench::asleep().needing();

@@ -111,15 +111,10 @@ impl Membership {
     /// It has fallen asleep. If another was used since the others agreed to that, it wakes again; else
     /// they may follow: for as long as it was in use they were asked ever less often.
     pub(crate) fn look_again(&self) {
-        let own = &self.member.shared;
-        // Both are rounded down to milliseconds.
-        let agreed_at = self.member.agreed_at.load(Ordering::Relaxed).saturating_sub(1);
-        let agreed_at = own.instant_at_ms(agreed_at);
-        let is_used = |other: &Shared| {
-            other.is_used_itself() || other.instant_at_ms(other.word.last_use()) > agreed_at
-        };
+        let is_used =
+            |other: &Shared| other.is_used_itself() || self.member.is_unseen_use_of(other);
         if self.group.find(&self.member, is_used).is_some() {
-            own.wake_with_mate();
+            self.member.shared.wake_with_mate();
         } else {
             self.tell_others();
         }
@@ -128,6 +123,15 @@ impl Membership {
     /// What it asks before it sleeps.
     pub(crate) fn gate(&self) -> Arc<dyn StopGate> {
         Arc::new(AskMates { group: self.group.clone(), member: Arc::clone(&self.member) })
+    }
+}
+
+impl Member {
+    /// Whether another was used, for all that can be told, since the others agreed to the sleep of this one.
+    fn is_unseen_use_of(&self, other: &Shared) -> bool {
+        // Both are rounded down to milliseconds, each on a clock of its own.
+        let agreed_at = self.agreed_at.load(Ordering::Relaxed).saturating_sub(1);
+        other.instant_at_ms(other.word.last_use()) > self.shared.instant_at_ms(agreed_at)
     }
 }
 
@@ -142,7 +146,9 @@ impl StopGate for AskMates {
     async fn may_sleep(&self, _: &Details) -> Result<(), Busy> {
         // Before they are asked: what comes after is looked for again.
         self.member.agreed_at.store(self.member.shared.now_ms(), Ordering::Relaxed);
-        match self.group.find(&self.member, Shared::is_in_use) {
+        // A use that has only just ended would be taken for one that came after.
+        let is_in_use = |other: &Shared| other.is_in_use() || self.member.is_unseen_use_of(other);
+        match self.group.find(&self.member, is_in_use) {
             Some(name) if !sabotaged!(IgnoreMates) => {
                 let holder = format!("group {}", self.group.name());
                 Err(Busy::new(holder, format!("`{name}` is in use")))

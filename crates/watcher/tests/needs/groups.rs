@@ -321,3 +321,28 @@ async fn those_that_start_slowly_do_not_wake_each_other_in_turn() {
     let starts = town.orders().into_iter().filter(|order| order.starts_with('+')).count();
     assert_eq!(starts, 3);
 }
+
+/// It is known to the millisecond when something was used.
+#[tokio::test(start_paused = true)]
+async fn a_use_that_ends_as_another_falls_asleep_wakes_nobody_again() {
+    let mut town = Town::new();
+    let group = Group::new("shop");
+    for name in NAMES {
+        let container = town.engine.add(name);
+        container.always(Action::Stop, Step::ok().late_by(Duration::from_millis(10)));
+        let spec = town.spec(name, Policy::new(Duration::ZERO)).with_group(group.clone());
+        town.insert(name, Workload::spawn(spec));
+    }
+    town.until_all_sleep().await;
+    // The others ask each second whether they may sleep.
+    for (round, late) in (990..=1010).enumerate() {
+        let lease = town.lease("web").await.unwrap();
+        for name in NAMES {
+            town.until(name, PhaseName::Ready).await;
+        }
+        sleep(Duration::from_millis(late)).await;
+        drop(lease);
+        sleep(Duration::from_mins(1)).await;
+        assert_eq!(town.orders().len(), (round + 1) * 6, "given back after {late} ms");
+    }
+}

@@ -13,6 +13,8 @@ use std::{fmt, time::Duration};
 use drowse_provider::{ContainerStatus, Observation, RunId};
 use drowse_watcher::Policy;
 
+use self::orders::NOTICED_WITHIN;
+
 use crate::{
     plan::{Verdict, WorkloadPlan},
     world::Order,
@@ -107,6 +109,8 @@ pub(crate) struct Record {
 
     // What drowse was told in this management of it.
     managed_since: Option<Duration>,
+    /// When the last one ended that was followed by another.
+    managed_until: Option<Duration>,
     /// Since when it is in its group, if it is in one.
     mate_since: Option<Duration>,
     pub(crate) observed: Option<Observation>,
@@ -155,6 +159,7 @@ impl Record {
             forces_wanted: 0,
             forced: None,
             managed_since: None,
+            managed_until: None,
             mate_since: None,
             observed: None,
             adopted: None,
@@ -173,6 +178,15 @@ impl Record {
             last_change: 0,
             gate: (Verdict::Idle, Duration::ZERO),
             gate_allowed: None,
+        }
+    }
+
+    /// Until when it was told what was set: between two managements it is told nothing.
+    fn told_until(&self, now: Duration) -> Duration {
+        let since = self.managed_since.unwrap_or_default();
+        match self.managed_until {
+            Some(until) if since <= until || since + NOTICED_WITHIN > now => until,
+            _ => now,
         }
     }
 

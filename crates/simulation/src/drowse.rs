@@ -214,7 +214,7 @@ impl Drowse {
         let name = World::name(index);
         // What it needs stays held in between.
         let in_between = self.needs(index, Told::Handles).hold(&name);
-        self.0.world.lock().leaves_its_group(index);
+        self.0.world.lock().managed_no_more(index);
         tokio::spawn(async move {
             former.close().await;
             let hold = drowse.manage(index);

@@ -11,11 +11,6 @@ use crate::world::{Order, World};
 const LEAVE_COUNTS_FOR: Duration = Duration::from_secs(10);
 
 impl World {
-    /// Its management ends: until it is managed again it is in no group.
-    pub(crate) fn leaves_its_group(&mut self, index: usize) {
-        self.records[index].mate_since = None;
-    }
-
     /// It is put to sleep, which was decided after this.
     pub(super) fn check_mates(&mut self, index: usize, order: Order, decided: Duration) {
         let was_running = self.records[index].is_observed_alive();

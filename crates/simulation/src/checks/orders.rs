@@ -202,7 +202,8 @@ impl World {
         }
         for dependent in plan.present() {
             let needs_it = plan.workloads[dependent].needs.iter().any(|(one, _)| *one == index);
-            let is_told = self.was_needed(dependent, index, self.told_by(now));
+            let told = self.told_by(now).min(self.records[dependent].told_until(now));
+            let is_told = self.was_needed(dependent, index, told);
             if needs_it && is_told && !is_forced {
                 self.check_dependent(index, dependent);
             }
@@ -272,11 +273,13 @@ impl World {
         };
         let is_this_run = record.observed.as_ref().is_some_and(|seen| seen.run == container.run_id);
         let managed = record.managed_since;
-        let is_adopted = record.adopted.is_some() && record.adopted == container.run_id;
+        // What was frozen and thawed since has been asleep since.
+        let is_unchanged = managed.is_some_and(|managed| container.changed <= managed);
+        let is_adopted =
+            is_unchanged && record.adopted.is_some() && record.adopted == container.run_id;
         let began_here = managed.is_some_and(|managed| container.began >= managed);
         let began = Some(container.began).filter(|_| is_this_run && began_here);
         let by_somebody = began.filter(|_| container.by == By::Somebody);
-        // What was frozen and thawed since has been asleep since.
         let is_same_wake = container.changed == container.began;
         let by_drowse = began.filter(|_| match container.by {
             _ if !is_same_wake => false,

@@ -25,6 +25,14 @@ impl World {
         record.gate_allowed = None;
     }
 
+    /// Its management ends: until it is managed again it is in no group, and is told nothing.
+    pub(crate) fn managed_no_more(&mut self, index: usize) {
+        let now = self.now();
+        let record = &mut self.records[index];
+        record.mate_since = None;
+        record.managed_until = Some(now);
+    }
+
     /// Drowse was killed, and all that it served ended with it.
     pub(crate) fn all_uses_end(&mut self) {
         let now = self.now();

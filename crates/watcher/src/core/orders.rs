@@ -242,6 +242,9 @@ impl Core {
                 if self.is_another_container_than(old) {
                     // It was made anew meanwhile, and that one is up by its maker's will.
                     self.started_from_outside(now);
+                } else if matches!(open.state, OrderState::Unknown(_)) {
+                    // Or somebody else started it meanwhile: then it is in use for one idle time.
+                    self.shared.word.touch(now.as_millis());
                 }
             }
             Some(ContainerStatus::Stopped | ContainerStatus::Error(Unusable::Restarting)) => {

@@ -407,8 +407,9 @@ impl Core {
             }
             (_, now_is) if was_running => self.run_ended(now, old, now_is.as_ref()),
             (Belief::Seen(before), Some(ContainerStatus::Running)) => {
-                let restarted_by_engine =
-                    before.observation.status == ContainerStatus::Error(Unusable::Restarting);
+                let restarted_by_engine = before.observation.status
+                    == ContainerStatus::Error(Unusable::Restarting)
+                    && !self.is_another_container_than(old);
                 if restarted_by_engine {
                     self.reason = Reason::RestartedByEngine;
                 } else {

@@ -150,9 +150,24 @@ pub(crate) struct Pool {
     /// The turn to open one for many: the others wait for it, and share it.
     shared: Semaphore,
     places: Arc<Semaphore>,
-    /// Requests that wait for a place or a connection, and how they learn of one.
+    crowd: Arc<Crowd>,
+}
+
+/// Requests that wait for a place, a connection or a share of one, and how they learn of it.
+#[derive(Default)]
+struct Crowd {
     waiting: AtomicUsize,
-    freed: Arc<Notify>,
+    freed: Notify,
+}
+
+impl Crowd {
+    /// Something was freed: tells that, if anybody waits. It was freed under a lock that those who look for it
+    /// take, too, or by a sequentially consistent operation: none who counts before looking misses it.
+    fn tell(&self) {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.freed.notify_one();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -182,11 +197,11 @@ struct Place {
     _tell: Tell,
 }
 
-struct Tell(Arc<Notify>);
+struct Tell(Arc<Crowd>);
 
 impl Drop for Tell {
     fn drop(&mut self) {
-        self.0.notify_one();
+        self.0.freed.notify_one();
     }
 }
 
@@ -217,8 +232,7 @@ impl Pool {
             alone: Semaphore::new(OPENINGS),
             shared: Semaphore::new(1),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            waiting: AtomicUsize::new(0),
-            freed: Arc::new(Notify::new()),
+            crowd: Arc::default(),
         }
     }
 
@@ -259,7 +273,7 @@ impl Pool {
             match self.take(wanted) {
                 Some(connection) => Some(Free::Connection(connection)),
                 None => place().map(|permit| {
-                    Free::Place(Place { _permit: permit, _tell: Tell(Arc::clone(&self.freed)) })
+                    Free::Place(Place { _permit: permit, _tell: Tell(Arc::clone(&self.crowd)) })
                 }),
             }
         };
@@ -267,9 +281,9 @@ impl Pool {
             return free;
         }
         // Counted before it looks again: whoever frees something from now on tells.
-        let _counted = Counted::one_more(&self.waiting);
+        let _counted = Counted::one_more(&self.crowd.waiting);
         loop {
-            let freed = self.freed.notified();
+            let freed = self.crowd.freed.notified();
             if let Some(free) = look() {
                 return free;
             }
@@ -288,7 +302,7 @@ impl Pool {
         let dialled = self.dialer.dial(addresses, protocols, CONNECT_TIMEOUT).await?;
         if dialled.spoken == Spoken::Http2 {
             let over = until_run_ended(self.workload.clone(), Arc::clone(&self.run));
-            let shared = Multiplexed::greet(dialled.stream, place, over).await?;
+            let shared = Multiplexed::greet(dialled.stream, place, over, &self.crowd).await?;
             let share = shared.share().ok_or_else(|| io::Error::other("it takes no request"))?;
             self.keep(|kept| kept.shared.push(shared));
             return Ok(self.connection(Carrier::Shared(share)));
@@ -322,13 +336,7 @@ impl Pool {
                 kept.idle.push((alone, Instant::now()));
             }
         });
-        self.tell_waiting();
-    }
-
-    fn tell_waiting(&self) {
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.freed.notify_one();
-        }
+        self.crowd.tell();
     }
 
     /// Drops what has been unused for too long. Returns when to look again; `None` if nothing is
@@ -468,10 +476,7 @@ impl Connection {
                 }
                 Rest::Gone => {}
             },
-            Carrier::Shared(share) => {
-                drop(share);
-                pool.tell_waiting();
-            }
+            Carrier::Shared(share) => drop(share),
         }
     }
 
@@ -480,7 +485,7 @@ impl Connection {
     pub(crate) fn cut(self, upload: Option<impl Future<Output = bool> + Send + 'static>) {
         match self.carrier {
             Carrier::Alone(alone) => alone.cut(),
-            Carrier::Shared(share) => share.end_after(upload, self.pool),
+            Carrier::Shared(share) => share.end_after(upload),
         }
     }
 
@@ -494,7 +499,7 @@ impl Connection {
                     runtime.spawn(async { tokio::join!(upload, alone.end_within(LINGER)) });
                 }
             }
-            Carrier::Shared(share) => share.end_after(upload, self.pool),
+            Carrier::Shared(share) => share.end_after(upload),
         }
     }
 }

@@ -26,7 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Place, Pool};
+use super::{Crowd, Place};
 use crate::{body::RequestBody, dial::Stream};
 
 /// How many requests are on one connection at most, however many the upstream allows.
@@ -61,6 +61,8 @@ pub(super) struct Multiplexed {
     max: Arc<AtomicUsize>,
     /// Whether nothing was on it when it was last looked at.
     was_quiet: AtomicBool,
+    /// Those who wait for a share of it, among others.
+    crowd: Arc<Crowd>,
 }
 
 /// One request's share of a connection, until the exchange is through.
@@ -78,6 +80,7 @@ impl Multiplexed {
         stream: Stream,
         place: Place,
         over: impl Future<Output = ()> + Send + 'static,
+        crowd: &Arc<Crowd>,
     ) -> io::Result<Arc<Self>> {
         let tasks = Tasks::default();
         let mut builder = http2::Builder::new(tasks.clone());
@@ -130,14 +133,15 @@ impl Multiplexed {
             }
         });
         let (streams, was_quiet) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Ok(Arc::new(Self { sender, tasks, streams, max, was_quiet }))
+        let crowd = Arc::clone(crowd);
+        Ok(Arc::new(Self { sender, tasks, streams, max, was_quiet, crowd }))
     }
 
     /// A share, if there is room for one more request.
     pub(super) fn share(self: &Arc<Self>) -> Option<Share> {
         let max = self.max.load(Ordering::Relaxed).min(MAX_STREAMS);
         let one_more = |streams| (streams < max).then_some(streams + 1);
-        let taken = self.streams.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        let taken = self.streams.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
         taken.is_ok().then(|| Share { sender: self.sender.clone(), of: Arc::clone(self) })
     }
 
@@ -159,11 +163,7 @@ impl Share {
     /// its stream and its part of the connection's window for as long as that is open, and hyper has no way to
     /// end a stream whose answer is there. So the connection takes no further request, and is cut when the others
     /// on it are through.
-    pub(super) fn end_after(
-        self,
-        upload: Option<impl Future<Output = bool> + Send + 'static>,
-        pool: Arc<Pool>,
-    ) {
+    pub(super) fn end_after(self, upload: Option<impl Future<Output = bool> + Send + 'static>) {
         // Without a runtime everything is being torn down.
         let (Some(upload), Ok(runtime)) = (upload, Handle::try_current()) else { return };
         runtime.spawn(async move {
@@ -172,7 +172,6 @@ impl Share {
                 self.of.streams.fetch_or(RETIRED, Ordering::Relaxed);
             }
             drop(self);
-            pool.tell_waiting();
         });
     }
 }
@@ -203,10 +202,11 @@ where
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let before = self.of.streams.fetch_sub(1, Ordering::Relaxed);
+        let before = self.of.streams.fetch_sub(1, Ordering::SeqCst);
         self.of.was_quiet.store(false, Ordering::Relaxed);
         if before == RETIRED + 1 {
             self.of.tasks.cut();
         }
+        self.of.crowd.tell();
     }
 }

@@ -90,6 +90,10 @@ impl Core {
             EventAction::Health(Health::Healthy) => self.is_healthy(now),
             EventAction::Start | EventAction::Unpause | EventAction::Restart => {
                 self.probe_soon(now);
+                // A start that is ordered before that is known would be taken for the one that did it.
+                if self.order.is_none() && !self.belief.is_running() {
+                    self.doubt_belief();
+                }
             }
             EventAction::Create
             | EventAction::Rename(_)

@@ -172,7 +172,7 @@ pub(crate) async fn serve(mut stream: TcpStream, mut arrival: Arrival) {
 
 /// Serves what its first bytes tell.
 async fn serve_clear(stream: TcpStream, arrival: Arrival) {
-    let looked = begin(&arrival, first_bytes::look(Attended::new(stream))).await;
+    let looked = asked(&arrival, first_bytes::look(Attended::new(stream))).await;
     let Some(Ok(Some((protocol, mut stream)))) = looked else {
         tracing::debug!(peer = %arrival.peer, "a connection ended without a request");
         return;
@@ -184,10 +184,20 @@ async fn serve_clear(stream: TcpStream, arrival: Arrival) {
     serve_http(stream, context).await;
 }
 
-/// Waits for a client to begin, for as long as a head may take to arrive; `None` if it does not.
+/// Waits for a client's first bytes, for as long as a head may take to arrive; `None` if it does not begin.
 /// (Browsers open connections that they may come to need.)
-async fn begin<T>(arrival: &Arrival, beginning: impl Future<Output = T>) -> Option<T> {
+async fn asked<T>(arrival: &Arrival, beginning: impl Future<Output = T>) -> Option<T> {
     let bound = arrival.gateway.options().header_read_timeout;
+    begin(arrival, bound, JUST_CONNECTED, beginning).await
+}
+
+/// Waits for a client to begin, at most `bound`, and in a shutdown at most `still`; `None` if it does not.
+async fn begin<T>(
+    arrival: &Arrival,
+    bound: Duration,
+    still: Duration,
+    beginning: impl Future<Output = T>,
+) -> Option<T> {
     let mut beginning = pin!(timeout(bound, beginning));
     tokio::select! {
         biased;
@@ -197,7 +207,7 @@ async fn begin<T>(arrival: &Arrival, beginning: impl Future<Output = T>) -> Opti
     }
     tokio::select! {
         biased;
-        begun = timeout(JUST_CONNECTED, beginning) => begun.ok()?.ok(),
+        begun = timeout(still, beginning) => begun.ok()?.ok(),
         () = arrival.phases.cut.cancelled() => None,
     }
 }

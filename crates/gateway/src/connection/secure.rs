@@ -1,12 +1,15 @@
 //! What a connection may begin with before its first request: the word of a proxy, and TLS.
 
-use std::{error::Error as StdError, io};
+use std::{error::Error as StdError, time::Duration};
 
 use drowse_provider::Deadline;
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, time::timeout};
 use tokio_rustls::server::TlsStream;
 
-use super::{Arrival, Context, Protocol, attended::Attended, begin, serve_http};
+use super::{
+    Arrival, Context, JUST_CONNECTED, Protocol, asked, attended::Attended, begin, first_bytes,
+    serve_http,
+};
 use crate::{
     proxy_protocol::{self, HeaderError},
     tls::{Secured, Tls},
@@ -14,6 +17,10 @@ use crate::{
 
 /// The first byte of a TLS handshake (RFC 8446 section 5.1).
 const HANDSHAKE: u8 = 0x16;
+
+/// How long a handshake may go on when a shutdown begins amid it: two exchanges with the other end of the
+/// world. What is served meanwhile goes on in any case.
+const SHAKING: Duration = Duration::from_secs(1);
 
 /// For a client that speaks HTTP in clear where TLS is spoken.
 const NOT_IN_CLEAR: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
@@ -23,14 +30,11 @@ This port speaks TLS: write https:// instead of http://\r\n";
 /// Reads the header of the PROXY protocol; `false` if the connection is of no use.
 pub(super) async fn read_addresses(stream: &mut TcpStream, arrival: &mut Arrival) -> bool {
     let options = arrival.gateway.options();
-    let deadline = Deadline::after(options.handshake_timeout);
+    let bound = options.handshake_timeout;
+    let deadline = Deadline::after(bound);
     let trusted = &options.trusted_proxies;
     let reading = proxy_protocol::accept(stream, arrival.peer.ip(), trusted, deadline);
-    let read = tokio::select! {
-        read = reading => read,
-        () = arrival.phases.shutdown.cancelled() => return false,
-        () = arrival.phases.cut.cancelled() => return false,
-    };
+    let Some(read) = begin(arrival, bound, JUST_CONNECTED, reading).await else { return false };
     match read {
         Ok(Some(addresses)) => {
             arrival.peer = addresses.source;
@@ -57,7 +61,7 @@ pub(super) async fn read_addresses(stream: &mut TcpStream, arrival: &mut Arrival
 pub(super) async fn serve(mut stream: TcpStream, arrival: Arrival, tls: Tls) {
     // A client that says nothing yet takes no place from those who do.
     let mut first = [0];
-    let begun = begin(&arrival, stream.peek(&mut first)).await;
+    let begun = asked(&arrival, stream.peek(&mut first)).await;
     let Some(Ok(1)) = begun else {
         tracing::debug!(peer = %arrival.peer, "a connection ended without a handshake");
         return;
@@ -75,31 +79,31 @@ pub(super) async fn serve(mut stream: TcpStream, arrival: Arrival, tls: Tls) {
         let hello = Tls::hello(stream).await?;
         tls.accept(hello).await
     };
-    let shaken = tokio::select! {
-        shaken = timeout(bound, handshake) => {
-            shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        }
-        () = arrival.phases.shutdown.cancelled() => return,
-        () = arrival.phases.cut.cancelled() => return,
-    };
-    match shaken {
-        Ok((stream, secured)) => serve_secured(Box::new(stream), secured, arrival).await,
-        Err(error) => {
+    match begin(&arrival, bound, SHAKING, handshake).await {
+        Some(Ok((stream, secured))) => serve_secured(Box::new(stream), secured, arrival).await,
+        Some(Err(error)) => {
             let (peer, error) = (arrival.peer, &error as &dyn StdError);
             tracing::debug!(%peer, error, "a TLS handshake failed");
         }
+        None => tracing::debug!(peer = %arrival.peer, "a TLS handshake took too long"),
     }
 }
 
 /// The stream is boxed: each future that it is handed to would have room for it.
-async fn serve_secured(mut stream: Box<TlsStream<Attended>>, secured: Secured, arrival: Arrival) {
+async fn serve_secured(stream: Box<TlsStream<Attended>>, secured: Secured, arrival: Arrival) {
     let protocol = match stream.get_ref().1.alpn_protocol() {
         Some(b"h2") => Protocol::Http2,
         _ => Protocol::Http1,
     };
+    // What it speaks was said in the handshake; in a shutdown this waits for the request that it was for.
+    let looked = asked(&arrival, first_bytes::look(stream)).await;
+    let Some(Ok(Some((_, mut stream)))) = looked else {
+        tracing::debug!(peer = %arrival.peer, "a connection ended without a request");
+        return;
+    };
     let context = Context::open(arrival, Some(secured), protocol);
     if protocol == Protocol::Http1 {
-        stream.get_mut().0.attend(&context);
+        stream.get_mut().get_mut().0.attend(&context);
     }
     serve_http(stream, context).await;
 }

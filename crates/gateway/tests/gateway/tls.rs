@@ -29,8 +29,8 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional},
+    net::{TcpListener, TcpStream},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use tokio_tungstenite::{client_async, tungstenite::Message};
@@ -174,6 +174,60 @@ async fn the_protocol_is_agreed_upon_and_the_application_knows_of_tls() {
     let answer = soon(requests.send_request(request("x.below.test"))).await.unwrap();
     assert_eq!(answer.status(), 421);
     site.has_leases(0).await;
+}
+
+/// Between a client and the gateway: calls `amid` when the gateway has said its first words of a handshake.
+async fn interrupted(gateway: SocketAddr, amid: impl FnOnce() + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = TcpStream::connect(gateway).await.unwrap();
+        let mut words = vec![0; 16 * 1024];
+        let length = client.read(&mut words).await.unwrap();
+        server.write_all(&words[..length]).await.unwrap();
+        let length = server.read(&mut words).await.unwrap();
+        amid();
+        client.write_all(&words[..length]).await.unwrap();
+        _ = copy_bidirectional(&mut client, &mut server).await;
+    });
+    address
+}
+
+#[tokio::test]
+async fn who_is_amid_a_handshake_when_a_shutdown_begins_is_answered() {
+    let mut certificates = Certificates::new();
+    let files = certificates.make("app", &["app.test"]);
+    for version in [&TLS12, &TLS13] {
+        let tls = Tls::load(options(&[&files])).unwrap();
+        let mut site = Site::new(plan(&tls)).await;
+        site.wake().await;
+        let shutdown = site.shutdown.clone();
+        let address = interrupted(site.address, move || shutdown.cancel()).await;
+        let client = certificates.client(&["http/1.1"], &[version]);
+        let mut stream = connect(&client, address, "app.test").await.unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: app.test\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("hello"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+        soon(&mut site.serving).await.unwrap();
+
+        let mut site = Site::new(plan(&tls)).await;
+        site.wake().await;
+        let shutdown = site.shutdown.clone();
+        let address = interrupted(site.address, move || shutdown.cancel()).await;
+        let client = certificates.client(&["h2"], &[version]);
+        let stream = connect(&client, address, "app.test").await.unwrap();
+        let (mut requests, connection) =
+            soon(http2::handshake(TokioExecutor::new(), TokioIo::new(stream))).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("https://app.test/").body(Empty::<bytes::Bytes>::new());
+        let answer = soon(requests.send_request(request.unwrap())).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        drop((answer, requests));
+        soon(&mut site.serving).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -27,9 +27,7 @@ pub(crate) fn to_https(
     }
     let host = headers::told_host(&parts.headers, host, client).to_str().unwrap_or_default();
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
-    let target = if target.starts_with('/') { target } else { "/" };
-    let location = format!("https://{}{target}", without_port(host));
-    let Ok(location) = HeaderValue::from_str(&location) else {
+    let Ok(location) = HeaderValue::from_str(&location(host, target)) else {
         // A target may have bytes that no header of ours is made of.
         let detail = "This is served by https alone.";
         return Some(Problem::new(Reason::BadRequest, detail).into_response());
@@ -39,6 +37,12 @@ pub(crate) fn to_https(
     response.headers_mut().insert(LOCATION, location);
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Some(response)
+}
+
+/// Where a request for this host and target is sent.
+pub(crate) fn location(host: &str, target: &str) -> String {
+    let target = if target.starts_with('/') { target } else { "/" };
+    format!("https://{}{target}", without_port(host))
 }
 
 fn without_port(host: &str) -> &str {

@@ -101,8 +101,9 @@ struct Turns {
 }
 
 impl Turns {
-    const FULL: Self = Self { count: 3, each: Duration::from_secs(4) };
-    const QUICK: Self = Self { count: 2, each: Duration::from_secs(1) };
+    const FULL: Self = Self { count: 5, each: Duration::from_secs(3) };
+    // An odd number has a median.
+    const QUICK: Self = Self { count: 3, each: Duration::from_secs(1) };
 }
 
 /// Builds drowse as for packages, opens the sandbox, and measures in it.

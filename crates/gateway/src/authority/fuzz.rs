@@ -4,7 +4,7 @@ use drowse_fuzz::Input;
 use http::Request;
 
 use super::*;
-use crate::{HostPattern, pattern::normalised};
+use crate::{HostPattern, pattern::normalised, redirect, rewrite};
 
 #[test]
 fn authority() {
@@ -29,6 +29,13 @@ fn authority() {
             let host = host.to_str().unwrap();
             assert!(!host.contains(['@', '/', '?', '#', ' ', '"', '<', '\\']), "{host}");
 
+            let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+            if let Ok(elsewhere) = redirect::location(host, target).parse::<Uri>() {
+                let there = elsewhere.host().unwrap_or_default();
+                assert!(host.starts_with(there), "{elsewhere}");
+                assert!(elsewhere.port().is_none(), "{elsewhere}");
+            }
+
             let name = normalised(host).into_owned();
             assert_eq!(normalised(&host.to_ascii_uppercase()), name);
             if !host.contains(':') {
@@ -41,8 +48,13 @@ fn authority() {
         let target = parts.uri.path_and_query().map(ToString::to_string);
         make_origin_form(&mut parts.uri);
         assert!(parts.uri.authority().is_none() && parts.uri.scheme().is_none());
-        if let Some(target) = target {
-            assert_eq!(parts.uri.to_string(), target);
-        }
+        let Some(target) = target else { return };
+        assert_eq!(parts.uri.to_string(), target);
+
+        let prefix = "/app".parse().unwrap();
+        rewrite::strip_prefix(&mut parts.uri, &mut parts.headers, &prefix);
+        let rest = target.strip_prefix("/app").unwrap_or(&target);
+        let slash = if rest.starts_with(['/', '*']) { "" } else { "/" };
+        assert_eq!(parts.uri.to_string(), format!("{slash}{rest}"));
     });
 }

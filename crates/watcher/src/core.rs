@@ -64,6 +64,8 @@ pub(crate) struct Core {
     effects: Vec<Effect>,
 
     belief: Belief,
+    /// It was told to run since it was last read.
+    told_to_run: bool,
     reading: Option<Box<Reading>>,
     /// What is believed is in doubt: a read begun from now on settles it.
     stale: bool,
@@ -327,6 +329,7 @@ impl Core {
             last_id: 0,
             effects: Vec::new(),
             belief: Belief::Unread,
+            told_to_run: false,
             reading: None,
             stale: true,
             read: Retry::new(),

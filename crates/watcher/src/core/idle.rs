@@ -174,6 +174,9 @@ impl Core {
         if !self.truth_is_known() || !self.belief.is_running() || (is_wanted && !self.is_forced()) {
             return;
         }
+        if self.keep_misconfigured_awake() {
+            return;
+        }
         if self.belief.lock().is_some() {
             return self.stay_awake_behind_a_lock(now);
         }

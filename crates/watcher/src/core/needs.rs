@@ -344,6 +344,9 @@ impl Core {
         };
         // Behind a lock nothing is started for a long time.
         let is_about_to_start = self.wake.wanted && self.belief.lock().is_none();
+        if runs == Some(false) && self.told_to_run {
+            return Some(true);
+        }
         if runs == Some(false) && (!self.truth_is_known() || is_about_to_start) {
             return None;
         }
@@ -468,7 +471,7 @@ fn why_not(name: &str, error: &WakeError) -> String {
 }
 
 /// Whether a container in this state runs, or will without anybody's doing. `None`: who knows.
-fn may_run(status: &ContainerStatus) -> Option<bool> {
+pub(super) fn may_run(status: &ContainerStatus) -> Option<bool> {
     match status {
         ContainerStatus::Running | ContainerStatus::Error(Unusable::Restarting) => Some(true),
         ContainerStatus::Stopped

@@ -11,7 +11,7 @@ use crate::{readiness::Missing, sabotage::sabotaged};
 
 use super::{
     Belief, Core, Effect, EffectId, Lost, Moment, OrderState, Reading, Reason,
-    failures::is_of_permission, orders::STOP_TIMEOUT,
+    failures::is_of_permission, needs::may_run, orders::STOP_TIMEOUT,
 };
 
 /// How long a container is left alone that somebody else stopped or removed: they may be in the
@@ -90,6 +90,7 @@ impl Core {
             EventAction::Health(Health::Healthy) => self.is_healthy(now),
             EventAction::Start | EventAction::Unpause | EventAction::Restart => {
                 self.probe_soon(now);
+                self.told_to_run = true;
                 // A start that is ordered before that is known would be taken for the one that did it.
                 if self.order.is_none() && !self.belief.is_running() {
                     self.doubt_belief();
@@ -147,10 +148,12 @@ impl Core {
 
     /// Whoever says that the run which serves does not, is heeded before it is known to be right.
     fn heed(&mut self, observation: &Observation) {
+        let is_running = observation.status == ContainerStatus::Running;
+        self.told_to_run |= may_run(&observation.status) == Some(true);
+        self.probing.only_refused &= is_running && observation.run.as_ref() == self.belief.run();
         let to_resume = || self.order.as_ref().and_then(|open| open.resume.as_ref());
         if let Some(proven) = self.proven.as_ref().or_else(to_resume)
-            && (proven.ready.run != observation.run
-                || observation.status != ContainerStatus::Running)
+            && (proven.ready.run != observation.run || !is_running)
         {
             self.shut(Reason::said_to_be(&observation.status));
         }
@@ -334,6 +337,7 @@ impl Core {
     /// A read that nothing superseded: this is how it is.
     fn learn(&mut self, now: Moment, new: Belief) {
         let old = std::mem::replace(&mut self.belief, new);
+        self.told_to_run = false;
         self.recheck_at = match self.belief.status() {
             Some(ContainerStatus::Error(Unusable::Restarting | Unusable::Removing)) => {
                 Some(now + RECHECK)
@@ -473,7 +477,7 @@ impl Core {
             matches!(old, Belief::Seen(before) if before.restart != RestartPolicy::No);
         if now_is == Some(&ContainerStatus::Running) && !its_engine_restarts_it {
             // Somebody started it again, and nobody told: it is in use for one idle time.
-            self.shared.word.touch(now.as_millis());
+            self.is_used_since_its_start(now);
         }
         self.outside.unexplained_death = Some(now);
         if self.is_job() {
@@ -518,10 +522,17 @@ impl Core {
     /// Somebody's will: it counts as use for one idle time.
     pub(super) fn started_from_outside(&mut self, now: Moment) {
         if !sabotaged!(IgnoreStartsFromOutside) {
-            self.shared.word.touch(now.as_millis());
+            self.is_used_since_its_start(now);
         }
         self.failures.forget();
         self.reason = Reason::StartedOutside;
+    }
+
+    /// Somebody has started it just now: this run is no part of a crash loop.
+    fn is_used_since_its_start(&mut self, now: Moment) {
+        self.shared.word.touch(now.as_millis());
+        self.awake_since = now;
+        self.sleep.woken_at = None;
     }
 
     fn begin_run(&mut self, now: Moment, old: &Belief) {

@@ -323,3 +323,15 @@ async fn beside_what_is_gone_nothing_else_is_woken_over_and_over_again() {
     drop(lease);
     town.until_all_sleep().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_to_be_in_error_during_the_last_look_is_not_put_to_sleep() {
+    let mut town = Town::new();
+    let app = town.add("app", &[]);
+    drop(town.lease("app").await.unwrap());
+    app.always(Action::Inspect, Step::ok().late_by(Duration::from_secs(5)));
+    sleep(IDLE + Duration::from_secs(2)).await;
+    town.workload("app").set_needs(Needs::InError("app -> db -> app".into())).await;
+    sleep(IDLE * 4).await;
+    assert_eq!(town.orders(), ["+app"]);
+}

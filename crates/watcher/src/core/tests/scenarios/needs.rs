@@ -559,3 +559,19 @@ fn what_is_not_needed_any_more_is_not_missed_any_more() {
     bench.tell(Input::NeedsChanged(NeedsNow::Of(Vec::new())));
     assert_eq!(bench.shared.awaits_use_since(), None);
 }
+
+#[test]
+fn what_is_told_to_run_holds_what_it_needs_before_a_read_says_so() {
+    let told: [fn(&mut Bench); 2] =
+        [|bench| bench.synced(running("two")), |bench| bench.happens(EventAction::Start)];
+    for told in told {
+        let mut bench = Bench::asleep().needing();
+        assert_eq!(bench.said(), Some(Said::LetGo));
+        told(&mut bench);
+        assert_eq!(bench.said(), Some(Said::Hold));
+        bench.pass(FAR);
+        assert_eq!(bench.said(), None, "the read hangs");
+        bench.read_says(stopped("old"));
+        assert_eq!(bench.said(), Some(Said::LetGo));
+    }
+}

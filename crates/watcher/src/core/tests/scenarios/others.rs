@@ -257,3 +257,80 @@ fn a_probe_from_before_an_outside_stop_proves_nothing() {
         assert_eq!(bench.granted(), [ask]);
     }
 }
+
+#[test]
+fn a_start_that_is_told_is_looked_into_before_another_is_ordered() {
+    let mut bench = Bench::asleep();
+    bench.happens(EventAction::Start);
+    let ask = bench.ask(FAR);
+    assert!(bench.order().is_none(), "it would be taken for the one that did it");
+    bench.read_says(running("two"));
+    assert_eq!(bench.core.reason(), "started from outside");
+    bench.probe_succeeds();
+    assert_eq!(bench.granted(), [ask]);
+    assert!(bench.order().is_none());
+}
+
+/// Only others need it, and it would sleep after them.
+#[test]
+fn what_somebody_may_have_started_while_an_answer_was_lost_is_in_use_for_one_idle_time() {
+    let sleeps_at_once = |answer: Result<(), Error>| {
+        let mut bench = Bench::asleep();
+        bench.pass(Duration::from_secs(1));
+        let ask = AskId(0);
+        bench.tell(Input::Ask { id: ask, kind: LeaseKind::Dependent, deadline: bench.now + FAR });
+        bench.order_answers(&Order::Start, answer);
+        bench.read_says(running("one"));
+        bench.probe_succeeds();
+        assert_eq!(bench.granted(), [ask]);
+        bench.effects.clear();
+        bench.shared.word.drop_passive();
+        bench.tell(Input::LetGo);
+        bench.reading().is_some()
+    };
+    assert!(sleeps_at_once(Ok(())));
+    assert!(!sleeps_at_once(Err(unavailable())));
+}
+
+#[test]
+fn a_container_that_took_the_place_of_one_that_its_engine_restarts_was_started_by_somebody() {
+    let restarting = ContainerStatus::Error(Unusable::Restarting);
+    let mut bench = Bench::seen_as(Observation::new(restarting, Some(RunId::new("one"))));
+    bench.synced(running("two"));
+    bench.read_answers(Ok(Details::new("another", "app", running("two"))));
+    assert_eq!(bench.core.reason(), "started from outside");
+}
+
+#[test]
+fn row_39_what_was_restarted_unseen_has_its_start_grace_anew() {
+    let mut bench = Bench::ready("one");
+    assert!(bench.shared.word.take());
+    bench.pass(FAR * 24);
+    bench.synced(running("two"));
+    bench.read_says(running("two"));
+    bench.probe_answers(Err(NotReady::new("connection refused")));
+    bench.end_lease();
+    bench.pass(IDLE * 2 - Duration::from_secs(1));
+    assert!(bench.reading().is_none(), "it may be migrating its data");
+    bench.pass(Duration::from_secs(2));
+    assert!(bench.reading().is_some());
+}
+
+/// What its upstream refused is no proof of life, once a read has spoken against its run.
+#[test]
+fn row_41_a_run_that_was_said_to_have_ended_does_not_answer_for_itself() {
+    let mut bench = Bench::ready("one");
+    bench.pass(Duration::from_mins(1));
+    let epoch = bench.shared.ready_run().epoch;
+    bench.tell(Input::UpstreamFailed { epoch });
+    bench.synced(running("one"));
+    let restarting = ContainerStatus::Error(Unusable::Restarting);
+    bench.read_says(Observation::new(restarting, Some(RunId::new("one"))));
+    bench.effects.retain(|effect| !matches!(effect, Effect::Probe { .. }));
+    bench.tell(Input::Watched(Err(unavailable())));
+    bench.ask(FAR);
+    bench.pass(Duration::from_mins(1));
+    let asks = |effect: &&Effect| matches!(effect, Effect::Probe { .. });
+    assert_eq!(bench.effects.iter().filter(asks).count(), 0);
+    assert!(bench.granted().is_empty());
+}

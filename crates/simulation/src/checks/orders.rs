@@ -119,6 +119,11 @@ impl World {
         self.records[index].in_flight.is_some_and(Order::is_start)
     }
 
+    /// Whether its engine restarts what ends, and drowse has not read that it has ended.
+    pub(crate) fn is_restarted_unseen(&self, index: usize) -> bool {
+        self.plan.workloads[index].restarts && self.records[index].is_observed_alive()
+    }
+
     /// What was so since then was told to drowse by this time: nothing is in a sleep of the machine.
     fn told_by(&self, decided: Duration) -> Duration {
         if self.now() <= self.resumed_at + NOTICED_WITHIN {
@@ -146,6 +151,11 @@ impl World {
         let plan = self.plan.clone();
         if plan.workloads[index].policy.role == Role::Job && self.is_observed_complete(index) {
             self.violated(Invariant::Once, format_args!("w{index}: it is complete, and started"));
+        }
+        let container = &mut self.containers[index];
+        if container.is_running() && container.by == By::Somebody {
+            // Its start was not told yet: drowse cannot tell that this one came too late.
+            container.by = By::Chance;
         }
         let decided = self.decided_after(plan.workloads[index].engine);
         self.check_not_held(index, Order::Start, decided, false);
@@ -278,11 +288,10 @@ impl World {
         let is_adopted =
             is_unchanged && record.adopted.is_some() && record.adopted == container.run_id;
         let began_here = managed.is_some_and(|managed| container.began >= managed);
-        let began = Some(container.began).filter(|_| is_this_run && began_here);
-        let by_somebody = began.filter(|_| container.by == By::Somebody);
         let is_same_wake = container.changed == container.began;
+        let began = Some(container.began).filter(|_| is_this_run && began_here && is_same_wake);
+        let by_somebody = began.filter(|_| container.by == By::Somebody);
         let by_drowse = began.filter(|_| match container.by {
-            _ if !is_same_wake => false,
             By::Drowse { given } => {
                 managed.is_some_and(|managed| given >= managed)
                     && record.slept_on_request.is_none_or(|at| at < given)

@@ -321,8 +321,10 @@ impl World {
         };
         match deed {
             Deed::Start if self.containers[index].status == Some(ContainerStatus::Stopped) => {
-                // Events name nobody: of a start amid drowse's own it cannot tell whose it was.
-                let by = if self.is_being_started(index) { By::Chance } else { By::Somebody };
+                // Events name nobody: of a start amid drowse's own, or its engine's, it cannot tell whose it was.
+                let is_lost_among_others =
+                    self.is_being_started(index) || self.is_restarted_unseen(index);
+                let by = if is_lost_among_others { By::Chance } else { By::Somebody };
                 self.begin_run(index, by);
             }
             Deed::Start | Deed::Unpause => {

@@ -1,6 +1,8 @@
 //! What people want of workloads until they say otherwise: kept awake, or kept asleep. A hold is by
 //! name: it outlasts restarts of drowse, and its workload's container.
 
+mod due;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
@@ -13,7 +15,7 @@ use tokio::{
     sync::{Mutex, Notify, watch},
     time::Instant,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::info;
 
 use crate::{
@@ -57,6 +59,8 @@ struct Acting {
     /// When it ends, as the workload was told.
     until: Option<Instant>,
     _awake: Option<KeepAwake>,
+    /// Puts it to sleep, if it was not asleep since it is held.
+    _due: Option<AbortOnDropHandle<()>>,
 }
 
 impl Holds {
@@ -100,7 +104,8 @@ impl Holds {
     ) -> KeptHold {
         let since = self.now();
         let end = |length| since.checked_add(SignedDuration::try_from(length).ok()?).ok();
-        KeptHold { kind, reason, until: length.and_then(end), since, seen: since }
+        let is_due = kind == HoldKind::Asleep;
+        KeptHold { kind, reason, until: length.and_then(end), since, seen: since, is_due }
     }
 
     /// Keeps a hold instead of whatever held the workload before, and lets it act; whether it outlasts
@@ -120,6 +125,13 @@ impl Holds {
     fn put(&self, workload: &str, hold: KeptHold) {
         self.0.store.change_holds(|holds| holds.insert(workload.to_owned(), hold));
         self.0.news.notify_one();
+    }
+
+    /// What is held asleep was asleep: whoever starts it from now on wants it so.
+    pub(crate) fn was_asleep(&self, workload: &str) {
+        self.0.store.change_holds(|holds| {
+            holds.get_mut(workload).into_iter().for_each(|hold| hold.is_due = false);
+        });
     }
 
     /// Says that a workload is about to be held asleep, for as long as what is returned lives; `None` if
@@ -205,8 +217,19 @@ impl Holds {
                     None
                 }
             };
-            let now =
-                Acting { hold: hold.clone(), workload: workload.clone(), until, _awake: awake };
+            // Whoever has just held it puts it to sleep.
+            let is_due = hold.is_due && !self.tried().contains(&planned.name);
+            let due = is_due.then(|| {
+                let work = due::carry_out(self.clone(), planned.name.clone(), workload.clone());
+                AbortOnDropHandle::new(tokio::spawn(work))
+            });
+            let now = Acting {
+                hold: hold.clone(),
+                workload: workload.clone(),
+                until,
+                _awake: awake,
+                _due: due,
+            };
             acting.insert(planned.name.clone(), now);
         }
     }

@@ -32,6 +32,9 @@ pub(crate) struct KeptHold {
     pub(crate) since: Timestamp,
     /// When there last was a workload of that name.
     pub(crate) seen: Timestamp,
+    /// Held asleep, and it was not asleep since.
+    #[serde(default)]
+    pub(crate) is_due: bool,
 }
 
 /// What a workload knew when it was last asked.

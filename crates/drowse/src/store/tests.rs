@@ -72,7 +72,14 @@ fn event(number: u64) -> Event {
 
 fn hold(kind: HoldKind) -> KeptHold {
     let now = NOW.parse().unwrap();
-    KeptHold { kind, reason: Some("restore".to_owned()), until: None, since: now, seen: now }
+    KeptHold {
+        kind,
+        reason: Some("restore".to_owned()),
+        until: None,
+        since: now,
+        seen: now,
+        is_due: false,
+    }
 }
 
 fn memory() -> Memory {

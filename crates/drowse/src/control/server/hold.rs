@@ -160,10 +160,12 @@ async fn asleep(
     match entry.workload.sleep_now(deadline, force).await {
         Ok(()) => {
             info!(workload = name, hold = hold.words(), "held by a command");
+            control.holds.was_asleep(name);
             Ok(Acts { lasting, not_yet: None })
         }
         Err(error) if entry.workload.snapshot().phase == PhaseName::Gone => {
             info!(workload = name, hold = hold.words(), "held by a command, while it is gone");
+            control.holds.was_asleep(name);
             Ok(Acts { lasting, not_yet: Some(sleep_refusal(&error).error) })
         }
         Err(error) => {

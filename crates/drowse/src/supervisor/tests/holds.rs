@@ -156,6 +156,30 @@ async fn what_was_never_read_is_held_from_when_it_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_runs_when_it_is_first_read_and_was_held_asleep_before_is_put_to_sleep_once() {
+    let engine = ScriptedEngine::new("docker");
+    let app = engine.add("app");
+    app.start();
+    engine.go_down("switched off");
+    let mut all = Supervised::begin_on(engine, OF_FILE);
+    let is_away =
+        |view: &Arc<View>| view.find_unread("app").is_some_and(|unread| unread.trouble.is_some());
+    drop(tokio::time::timeout(PATIENCE, all.view.wait_for(is_away)).await.unwrap().unwrap());
+    let (status, answer) = all.command("app/hold?asleep=true&timeout_ms=1000&reason=restore").await;
+    assert_eq!(status, 200, "{answer}");
+    all.engine.come_back();
+    let workload = all.workload("app").await;
+    comes_to(&workload, PhaseName::Asleep).await;
+    is_held_asleep(&workload).await;
+    assert_eq!(app.calls(Action::Stop), 1);
+    // Its user starts it, for the restore itself: it is left alone, and so it is by whoever manages it next.
+    app.start();
+    comes_to(&workload, PhaseName::Probing).await;
+    tokio::time::sleep(Duration::from_hours(1)).await;
+    assert_eq!(app.calls(Action::Stop), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_gone_is_held_asleep_from_when_it_is_there_again() {
     let mut all = Supervised::begin(OF_FILE);
     let workload = all.workload("app").await;

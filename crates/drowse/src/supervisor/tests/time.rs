@@ -113,7 +113,7 @@ async fn a_planned_wake_is_made_up_for_if_drowse_began_a_little_later() {
 fn asleep_until(until: Option<&str>) -> KeptHold {
     let now = "2026-11-26T12:00:00Z".parse().unwrap();
     let until = until.map(|until| until.parse().unwrap());
-    KeptHold { kind: HoldKind::Asleep, reason: None, until, since: now, seen: now }
+    KeptHold { kind: HoldKind::Asleep, reason: None, until, since: now, seen: now, is_due: false }
 }
 
 #[tokio::test(start_paused = true)]

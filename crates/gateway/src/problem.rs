@@ -232,9 +232,10 @@ fn words_for_strangers(error: &WakeError) -> String {
         WakeError::Dependency { source, .. } => {
             format!("something that it needs is not ready: {}", words_for_strangers(source))
         }
-        WakeError::HeldAsleep { .. } => "held asleep".to_owned(),
         WakeError::Misconfigured { .. } => "its configuration is in error".to_owned(),
-        WakeError::NotFound
+        // Why it is held was said for those who ask.
+        WakeError::HeldAsleep { .. }
+        | WakeError::NotFound
         | WakeError::EngineUnavailable { .. }
         | WakeError::NotPermitted { .. }
         | WakeError::Asleep
@@ -309,7 +310,7 @@ mod tests {
             failed(Some(7)),
             WakeError::Timeout { after: pause, phase: PhaseName::Probing, reason: reason() },
             WakeError::Locked { by: "a secret backup".to_owned(), retry_after: pause },
-            WakeError::HeldAsleep { reason: reason(), retry_after: None },
+            WakeError::HeldAsleep { reason: "a restore".to_owned(), retry_after: None },
             WakeError::Misconfigured { reason: reason() },
             WakeError::Dependency {
                 name: "secret-db".to_owned(),
@@ -324,7 +325,7 @@ mod tests {
         wiki: it does not start: its process ended with exit code 7
         wiki: not ready after 3s (probing)
         wiki: something else holds it
-        wiki: held asleep
+        wiki: held asleep: a restore
         wiki: its configuration is in error
         wiki: something that it needs is not ready: it does not start: its process ended with exit code 1
         ");
@@ -335,7 +336,7 @@ mod tests {
         wiki: it does not start: no secret image
         wiki: not ready after 3s (probing): of a secret
         wiki: locked: a secret backup
-        wiki: held asleep: of a secret
+        wiki: held asleep: a restore
         wiki: its configuration is in error: of a secret
         wiki: it needs `secret-db`, which is not ready: it does not start: no secret image
         ");

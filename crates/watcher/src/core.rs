@@ -223,6 +223,8 @@ enum OrderState {
 #[derive(Debug)]
 struct Wake {
     wanted: bool,
+    /// Who was the first to want it, for people.
+    by: Option<Box<str>>,
     /// When the first start order of this wake was given that no lock turned away.
     ordered_at: Option<Moment>,
     /// When a stop that was in its way had come to nothing, or its turn had come.
@@ -341,6 +343,7 @@ impl Core {
                 ordered_at: None,
                 free_since: now,
                 retry: Retry::new(),
+                by: None,
                 is_for_users: false,
                 is_for_mates: false,
                 needs_until: None,

@@ -63,13 +63,19 @@ impl State {
     /// How a workload is.
     pub(crate) fn of(route: &RouteSpec, snapshot: &Snapshot) -> Self {
         let (step, message) = step(snapshot);
-        let detail = if route.page_details { detail(snapshot) } else { String::new() };
+        let detail = match &snapshot.held_asleep {
+            _ if route.page_details => detail(snapshot),
+            // Why was said for those who ask.
+            Some(reason) if message == Message::HeldAsleep => format!("held asleep: {reason}"),
+            _ => String::new(),
+        };
         Self { step, phase: snapshot.phase, message, detail }
     }
 
     /// Why a request got no lease.
     pub(crate) fn refused(route: &RouteSpec, error: &WakeError) -> Self {
-        let detail = if route.page_details { problem::words_of(error) } else { String::new() };
+        let is_told = route.page_details || matches!(error, WakeError::HeldAsleep { .. });
+        let detail = if is_told { problem::words_of(error) } else { String::new() };
         let phase = route.workload.watch().borrow().phase;
         Self { step: Step::Failed, phase, message: message_of(error), detail }
     }

@@ -7,7 +7,7 @@ use drowse_provider::ContainerStatus;
 use crate::{LeaseKind, PhaseName, SleepError, WakeError, sabotage::sabotaged, word::Seen};
 
 use super::{
-    AskId, Belief, Core, Effect, Moment,
+    AskId, Belief, Core, Effect, Moment, Reason,
     failures::is_of_permission,
     locks::LOCK_PATIENCE,
     orders::{FIRST_RETRY, LONGEST_START_RETRY},
@@ -45,6 +45,21 @@ impl Core {
         }
         self.waiters.add(id, now, deadline);
         self.probe_within_interval(now);
+    }
+
+    /// Who is about to ask, for people: the first one counts.
+    pub(crate) fn will_be_asked_by(&mut self, holder: &str) {
+        if !self.wake.wanted && self.proven.is_none() {
+            self.wake.by = Some(holder.into());
+        }
+    }
+
+    pub(super) fn asked_for(&self) -> Reason {
+        match &self.wake.by {
+            _ if self.wake.is_for_mates => Reason::WithItsGroup,
+            Some(holder) => Reason::AskedForBy(holder.clone()),
+            None => Reason::AskedFor,
+        }
     }
 
     pub(super) fn withdrawn(&mut self, ids: &[AskId]) {

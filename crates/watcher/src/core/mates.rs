@@ -44,7 +44,10 @@ impl Core {
         if self.belief.is_running() && !is_being_ended {
             self.shared.word.touch(now.as_millis());
         } else {
-            self.wake.is_for_mates |= !self.wake.wanted;
+            if !self.wake.wanted {
+                self.wake.by = None;
+                self.wake.is_for_mates = true;
+            }
             self.wake.wanted = true;
             self.wake.is_for_users = true;
         }

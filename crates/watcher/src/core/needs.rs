@@ -246,7 +246,7 @@ impl Core {
             self.wake.ordered_at = None;
             self.wake.needs_until = Some(until);
             // What is to be waited for may not be known yet.
-            self.reason = Reason::AskedFor;
+            self.reason = self.asked_for();
             if needed.are_seen {
                 self.reason =
                     Reason::WaitingFor(needed.unmet().collect::<Vec<_>>().join(", ").into());

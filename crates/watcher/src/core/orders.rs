@@ -67,7 +67,7 @@ impl Core {
     fn order_start(&mut self, now: Moment) {
         self.wake.needs_until = None;
         self.wake.ordered_at.get_or_insert(now);
-        self.reason = Reason::AskedFor;
+        self.reason = self.asked_for();
         self.give(now, Order::Start, START_WITHIN, None);
     }
 

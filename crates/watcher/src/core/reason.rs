@@ -45,6 +45,8 @@ reasons! {
         Adopted = "adopted: it was running",
         /// Somebody waits for it, and its start was ordered.
         AskedFor = "asked for",
+        /// Another of its group wakes.
+        WithItsGroup = "it wakes with its group",
         /// Its start waits for those of others.
         Queued = "waiting for its turn: its engine is given a few orders at a time",
         /// The start that was ordered was carried out.
@@ -105,6 +107,8 @@ reasons! {
     about {
         /// It answers, after it had come to run in this way.
         Answers(Box<Reason>) = "{}, and it answers",
+        /// This holder was the first to wait for it, and its start was ordered.
+        AskedForBy(Box<str>) = "asked for by {}",
         /// Its start waits for these.
         WaitingFor(Box<str>) = "waiting for {}",
         /// Something that it needs does not wake, for this reason.

@@ -109,6 +109,7 @@ impl Runtime {
             Command::Ask(ask) => {
                 let Ask { id, deadline, request } = *ask;
                 let kind = request.kind;
+                life.core.will_be_asked_by(request.holder.name());
                 life.asks.insert(id, request);
                 Input::Ask { id, kind, deadline: self.moment(deadline) }
             }

@@ -36,6 +36,9 @@ async fn a_lease_on_one_wakes_all_of_them() {
         town.until(name, PhaseName::Ready).await;
     }
     assert_eq!(town.orders().len(), 3);
+    let why = |name| town.workload(name).history().iter().rev().nth(2).unwrap().reason.clone();
+    assert_eq!(why("web"), "asked for by route test");
+    assert_eq!(why("api"), "it wakes with its group");
     // While one is in use none of them sleeps.
     sleep(IDLE * 4).await;
     let api = town.workload("api").snapshot();

@@ -102,7 +102,7 @@ async fn a_dependent_is_not_started_before_what_it_needs_is_ready() {
     assert_eq!(app.waiting_for, ["db"]);
     let [db] = &town.workload("app").needs()[..] else { panic!("one need") };
     assert_eq!((db.name.as_str(), db.condition, db.is_met), ("db", Condition::Ready, false));
-    assert_eq!(db.why_not.as_deref(), Some("starting: asked for"));
+    assert_eq!(db.why_not.as_deref(), Some("starting: asked for by dependent app"));
     assert_eq!(town.orders(), ["+disk", "+db"]);
     asked.await.unwrap().unwrap();
     let app = town.workload("app");

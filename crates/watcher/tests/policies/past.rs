@@ -35,7 +35,7 @@ async fn the_last_ten_changes_are_kept_and_each_is_told() {
     assert_eq!(
         round,
         [
-            (PhaseName::Starting, "asked for"),
+            (PhaseName::Starting, "asked for by route test"),
             (PhaseName::Probing, "started"),
             (PhaseName::Ready, "woken"),
             (PhaseName::Stopping, "idle for 15m"),

@@ -61,7 +61,7 @@ pub(crate) enum Command {
     Hold(HoldArgs),
     /// Releases a workload that is held.
     Unhold(UnholdArgs),
-    /// Wakes all workloads and ends the running drowse, which leaves them awake: the first step of an
+    /// Wakes what drowse puts to sleep and ends the running drowse, which leaves it awake: the first step of an
     /// uninstall.
     Release(ReleaseArgs),
     /// Writes a completion script for a shell.

@@ -13,6 +13,7 @@ use crate::{
     listing::{ProblemRow, Row},
     output::{say, say_json},
     state::StateFolder,
+    store::Event,
     wall::{Clock, Wall},
 };
 
@@ -90,6 +91,13 @@ impl ChangeRow {
             reason: change.reason.clone(),
             took_ms: u64::try_from(change.took.as_millis()).unwrap_or(u64::MAX),
         }
+    }
+}
+
+impl From<Event> for ChangeRow {
+    fn from(event: Event) -> Self {
+        let Event { at, from, to, reason, took_ms, .. } = event;
+        Self { at: at.into(), from, to, reason, took_ms }
     }
 }
 

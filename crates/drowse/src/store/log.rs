@@ -3,11 +3,13 @@
 
 use tokio::{task::spawn_blocking, time::Instant};
 
-use super::{Failure, Filed, Kept, Numbered, Store, TRY_AGAIN, disk::Side};
+use super::{Event, Failure, Filed, Kept, Numbered, Store, TRY_AGAIN, disk::Side};
 use crate::folder::OwnFolder;
 
 /// How many events are read at once.
 pub(crate) const PIECE: usize = 256;
+/// How many pieces are read to find those of one workload.
+const DEEPEST: usize = 8;
 
 /// A place right behind an event. It stays where it is when the numbers of all events grow, by those
 /// of a file that could be read only later: it is the number, less what that has grown by.
@@ -87,6 +89,32 @@ impl Store {
     /// Why the file cannot be read: a lower-case fragment.
     pub(crate) async fn events_before(&self, place: Place) -> Result<Piece, String> {
         self.events(Wanted::Before(place)).await
+    }
+
+    /// The last events of a workload, at most so many, oldest first: of those that are not buried under more
+    /// than some two thousand of others. Cancel safe.
+    ///
+    /// # Errors
+    /// Why the file cannot be read: a lower-case fragment.
+    pub(crate) async fn last_events_of(
+        &self,
+        workload: &str,
+        most: usize,
+    ) -> Result<Vec<Event>, String> {
+        let (mut place, mut found) = (self.end_of_log(), Vec::new());
+        for _ in 0..DEEPEST {
+            let piece = self.events_before(place).await?;
+            let Some(first) = piece.events.first() else { break };
+            place = piece.before(first);
+            let its = piece.events.into_iter().rev().map(|numbered| numbered.event);
+            let its = its.filter(|event| event.workload == workload);
+            found.extend(its.take(most - found.len()));
+            if found.len() == most {
+                break;
+            }
+        }
+        found.reverse();
+        Ok(found)
     }
 
     async fn events(&self, wanted: Wanted) -> Result<Piece, String> {

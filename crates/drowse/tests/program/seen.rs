@@ -201,6 +201,21 @@ fn events_are_followed_over_a_restart_of_drowse() {
 }
 
 #[test]
+fn why_tells_of_the_changes_before_drowse_was_started() {
+    let place = Place::new();
+    place.configure_app(50, "1h", "");
+    let mut drowse = place.run();
+    place.state_of("app", "asleep");
+    assert!(place.output(&["wake", "app"]).status.success());
+    drowse.signal(Signal::TERM);
+    drowse.ended();
+    let _next = place.run();
+    place.state_of("app", "asleep");
+    let why = text(&place.output(&["why", "app"]).stdout);
+    assert!(why.contains("asked for by wake command"), "{why}");
+}
+
+#[test]
 fn events_of_what_there_is_not_are_refused() {
     let place = Place::new();
     place.configure_app(50, "1h", "");

@@ -33,7 +33,7 @@ pub(crate) struct Released {
 pub(super) async fn wake_all(State(control): State<Control>, wait: Query<Wait>) -> Response {
     info!("everything is woken by a command");
     lines::telling(|told| async move {
-        let rouse = Rouse { holder: WAKER, with_processes: true, told: &told };
+        let rouse = Rouse { holder: WAKER, is_release: false, told: &told };
         // All are awake at one moment; from then on each has its idle time.
         drop(rouse.everything(&control.view, wait.duration()).await);
     })
@@ -46,7 +46,7 @@ pub(super) async fn release(
 ) -> Response {
     info!("everything is woken by a command, to be released");
     lines::telling(move |told| async move {
-        let rouse = Rouse { holder: RELEASER, with_processes: false, told: &told };
+        let rouse = Rouse { holder: RELEASER, is_release: true, told: &told };
         let roused = rouse.everything(&control.view, wait.duration()).await;
         if roused.failures > 0 && !force {
             warn!(failures = roused.failures, "not released: not everything could be woken");
@@ -69,8 +69,9 @@ async fn tell(to: &mpsc::Sender<Told>, told: Told) {
 /// One waking of everything.
 struct Rouse<'a> {
     holder: &'static str,
-    /// Processes of drowse's own end with it: before that there is no use in waking them.
-    with_processes: bool,
+    /// Drowse ends after it, and undoes what it did: so what its user stopped stays so; and its own
+    /// processes end with it, so that there is no use in waking them.
+    is_release: bool,
     told: &'a mpsc::Sender<Told>,
 }
 
@@ -93,9 +94,8 @@ impl Rouse<'_> {
             let now = view.borrow().clone();
             let mut waking = FuturesUnordered::new();
             for entry in &now.entries {
-                let is_process = matches!(entry.planned.container, PlannedContainer::Process(_));
                 let is_tried = roused.leases.iter().any(|(tried, _)| tried.is(&entry.workload));
-                if !is_tried && is_put_to_sleep(entry) && (self.with_processes || !is_process) {
+                if !is_tried && is_put_to_sleep(entry) && !(self.is_release && is_left(entry)) {
                     let woken = wake_one(entry, self.holder, deadline);
                     waking.push(async move { (entry, woken.await) });
                 }
@@ -148,6 +148,12 @@ impl Rouse<'_> {
         roused.failures += 1;
         tell(self.told, Told::Refused { workload, refusal }).await;
     }
+}
+
+/// What a release leaves as it is.
+fn is_left(entry: &Entry) -> bool {
+    let is_process = matches!(entry.planned.container, PlannedContainer::Process(_));
+    is_process || entry.workload.snapshot().is_ended_from_outside
 }
 
 /// What ends by itself, and what drowse never puts to sleep, is as its user wants it; whatever else needs

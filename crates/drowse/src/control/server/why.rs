@@ -14,6 +14,7 @@ use crate::{
     control::Class,
     front::Front,
     listing::{HoldRow, ProblemRow, Row},
+    store::Store,
     view::{Entry, Unread, View},
     wall::Wall,
     why::{
@@ -21,6 +22,9 @@ use crate::{
         next::{Other, Outlook},
     },
 };
+
+/// How many changes are told.
+const CHANGES: usize = 10;
 
 pub(super) async fn why(
     State(control): State<Control>,
@@ -31,7 +35,10 @@ pub(super) async fn why(
         return Json(of_unread(unread, &control)).into_response();
     }
     match find(&control.view, &name) {
-        Ok(entry) => Json(of_managed(&entry, &view, &control)).into_response(),
+        Ok(entry) => {
+            let changes = changes(&entry, &control.store).await;
+            Json(Why { changes, ..of_managed(&entry, &view, &control) }).into_response()
+        }
         Err(refusal) if refusal.class == Class::UnknownWorkload => {
             match problems_with(&view, &[&name]) {
                 none if none.is_empty() => refused(refusal),
@@ -74,9 +81,18 @@ fn of_managed(entry: &Entry, view: &Arc<View>, control: &Control) -> Why {
         next: outlook.next(),
         holders: holders.collect(),
         in_flight: in_flight(&control.front, &planned.name),
-        changes: entry.workload.history().iter().map(ChangeRow::of).collect(),
+        changes: Vec::new(),
         problems: problems_with(view, &[&planned.name, &planned.container_name()]),
         row,
+    }
+}
+
+/// Its last changes, oldest first: also those before drowse was started, if they can be read.
+async fn changes(entry: &Entry, store: &Store) -> Vec<ChangeRow> {
+    let own: Vec<_> = entry.workload.history().iter().map(ChangeRow::of).collect();
+    match store.last_events_of(&entry.planned.name, CHANGES).await {
+        Ok(kept) if kept.len() >= own.len() => kept.into_iter().map(ChangeRow::from).collect(),
+        _ => own,
     }
 }
 

@@ -109,13 +109,19 @@ async fn what_is_released_stays_awake_and_drowse_ends() {
     let slow = site.container("slow").env("START_DELAY_MS", 4_000).create().await;
     let frozen = site.container("frozen").run().await;
     frozen.pause().await;
+    let ended = site.container("ended").run().await;
     let mut drowse = site
         .start(&[
             Workload::of(&quick).idle("1s"),
             Workload::of(&slow).idle("1s"),
             Workload::of(&frozen).idle("1s").set("sleep", "pause"),
+            Workload::of(&ended).idle("1h"),
         ])
         .await;
+    drowse.get(&ended.host(), "/").send().await.assert_served();
+    let mark = drowse.logs().mark();
+    ended.stop().await;
+    drowse.logs().wait_after(mark, &["to=asleep", ended.name()], DEADLINE).await;
     let output = drowse.spec().command_output(["release"]).await;
     assert!(output.status.success(), "{output:?}");
     let said = text(&output.stdout);
@@ -125,6 +131,7 @@ async fn what_is_released_stays_awake_and_drowse_ends() {
     for app in [&quick, &slow, &frozen] {
         assert_eq!(app.state().await.status, "running", "{}", app.name());
     }
+    assert_eq!(ended.state().await.status, "exited", "its user wants it so");
     for order in ["stop", "pause", "kill"] {
         assert_eq!(site.relay.count(|request| request.is_order(order)), 0, "{order}");
     }

@@ -109,14 +109,20 @@ fn narrow(rows: &[Row]) -> String {
     // Nodes are for those who have a cluster.
     let has_cluster = rows.iter().any(|row| row.vmid.is_some());
     let node: &[&str] = if has_cluster { &["NODE"] } else { &[] };
-    let header = [&["WORKLOAD", "STATE", "SINCE"], node, &["LEASES", "SLEEPS", "WHY"]].concat();
+    // And who needs what, for those of whom any needs another.
+    let has_needs = rows.iter().any(|row| !row.dependents.is_empty());
+    let needed_by: &[&str] = if has_needs { &["NEEDED BY"] } else { &[] };
+    let header =
+        [&["WORKLOAD", "STATE", "SINCE"], node, needed_by, &["LEASES", "SLEEPS", "WHY"]].concat();
     let mut cells: Vec<Vec<String>> = rows
         .iter()
         .map(|row| {
             let node = has_cluster.then(|| or_dash(row.node.clone()));
+            let needed_by = has_needs.then(|| first_and_rest(&row.dependents));
             [row.workload.clone(), state(row), since(row)]
                 .into_iter()
                 .chain(node)
+                .chain(needed_by)
                 .chain([leases(row), sleeps(row), one_line(&row.why)])
                 .collect()
         })
@@ -137,6 +143,14 @@ fn narrow(rows: &[Row]) -> String {
         }
     }
     flexible_table(header, cells)
+}
+
+fn first_and_rest(names: &[String]) -> String {
+    match names {
+        [] => "-".to_owned(),
+        [only] => only.clone(),
+        [first, rest @ ..] => format!("{first} +{}", rest.len()),
+    }
 }
 
 /// All that there is to say.
@@ -280,11 +294,11 @@ mod tests {
     fn a_listing_for_people_fits_their_terminal() {
         let shown = render(&listing(), false);
         insta::assert_snapshot!(shown, @r"
-        WORKLOAD  STATE                SINCE  LEASES          SLEEPS  WHY
-        cloud     asleep               2h     0               held    held asleep: the restore of last nigh…
-        db        ready                59s    1               never   in use by dependent wiki (1)
-        photos    ready (engine lost)  14m    0               in 1m   woken
-        wiki      starting             2s     0 (+3 waiting)  -       waiting for db
+        WORKLOAD  STATE                SINCE  NEEDED BY  LEASES          SLEEPS  WHY
+        cloud     asleep               2h     -          0               held    held asleep: the restore o…
+        db        ready                59s    wiki       1               never   in use by dependent wiki (…
+        photos    ready (engine lost)  14m    -          0               in 1m   woken
+        wiki      starting             2s     -          0 (+3 waiting)  -       waiting for db
         error: container `x`: no
         ");
         assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");

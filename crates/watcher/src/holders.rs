@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Holder, lease::HolderSlot};
 
-/// Everybody who holds leases, or ever did under a name of their own.
+/// Everybody who holds leases, or may come to.
 #[derive(Default)]
 pub(crate) struct Holders(Mutex<Vec<Holder>>);
 
@@ -14,6 +14,8 @@ impl Holders {
         if let Some(known) = holders.iter().find(|holder| holder.name() == name) {
             return known.clone();
         }
+        // Nobody else has them: they hold nothing, and never will.
+        holders.retain(|holder| Arc::strong_count(&holder.0) > 1);
         let new = Holder(Arc::new(HolderSlot::new(name)));
         holders.push(new.clone());
         new
@@ -32,5 +34,21 @@ impl Holders {
             .map(|holder| (holder.name().to_owned(), count(holder)))
             .filter(|(_, count)| *count > 0)
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_gone_is_forgotten_when_another_comes() {
+        let holders = Holders::default();
+        let kept = holders.get("route wiki");
+        for number in 0..100 {
+            drop(holders.get(&format!("dependent {number}")));
+        }
+        assert_eq!(holders.0.lock().unwrap().len(), 2);
+        assert!(Arc::ptr_eq(&kept.0, &holders.get("route wiki").0));
     }
 }

@@ -2,26 +2,28 @@
 
 use std::{sync::Arc, time::Duration};
 
-use drowse_simulation::{Budget, Plan, run, search};
+use drowse_simulation::{Budget, Plan, minimise, run, search};
 
 /// On the clock on the wall, on all cores.
-const TIME: Duration = Duration::from_secs(75);
+const TIME: Duration = Duration::from_mins(2);
+
+/// How much of a trace is shown.
+const LINES: usize = 100;
 
 #[test]
 fn the_invariants_hold() {
     let budget = Budget { seed: 1, worlds: u64::MAX, steps: u64::MAX, time: TIME };
     let report = search(budget, || ());
     println!("{} steps in {} worlds", report.steps, report.worlds);
-    if let Some(failure) = report.failure {
-        let what = failure.violation.map_or_else(
-            || "comes to no end".to_owned(),
-            |found| format!("breaks {}: {}", found.invariant, found.what),
-        );
-        panic!(
-            "world {seed} {what}; its trace, as small as can be: cargo xtask simulate --seed {seed}",
-            seed = failure.seed
-        );
-    }
+    let Some(failure) = report.failure else { return };
+    let seed = failure.seed;
+    let again = format!("cargo xtask simulate --seed {seed} --trace");
+    let Some(found) = failure.violation else { panic!("world {seed} comes to no end: {again}") };
+    let smallest = minimise(Plan::of_seed(seed), found.invariant);
+    println!("the smallest world in which this happens:\n{smallest}");
+    let trace = run(Arc::new(smallest), true).trace;
+    trace[trace.len().saturating_sub(LINES)..].iter().for_each(|line| println!("{line}"));
+    panic!("world {seed} breaks {}: {}; all of it: {again}", found.invariant, found.what);
 }
 
 #[test]

@@ -1,10 +1,6 @@
-//! For which host a request is (RFC 9112 section 3.2), and where it ends (section 6).
+//! For which host a request is (RFC 9112 section 3.2).
 
-use http::{
-    HeaderMap, HeaderValue, Method, Uri, Version,
-    header::{HOST, TRANSFER_ENCODING},
-    request::Parts,
-};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header::HOST, request::Parts};
 
 /// The host that a request is for, as its client wrote it: of the request's target if that is
 /// absolute, else of its one `Host`, which HTTP/1.1 demands of both.
@@ -37,21 +33,6 @@ fn the_one_host(headers: &HeaderMap) -> Result<HeaderValue, &'static str> {
         (Some(host), None) => Ok(host.clone()),
         (None, _) => Err("The request has no Host header."),
         (Some(_), Some(_)) => Err("The request has several Host headers."),
-    }
-}
-
-/// What HTTP/1.1 may have done to a body on its way here, beyond what hyper has undone: nothing. Whatever
-/// else is named would be lost, since it belongs to this hop.
-///
-/// # Errors
-/// Why it is refused: a sentence for people.
-pub(crate) fn check_encoding(headers: &HeaderMap) -> Result<(), &'static str> {
-    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
-    let is_chunked = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
-    match (encodings.next(), encodings.next()) {
-        (None, _) => Ok(()),
-        (Some(encoding), None) if is_chunked(encoding) => Ok(()),
-        _ => Err("Of transfer encodings only `chunked`, once, is known here."),
     }
 }
 

@@ -383,7 +383,7 @@ impl Usage {
     }
 
     /// Ends an upload; whether that was to be had. `None`: there is none.
-    fn end(self) -> Option<impl Future<Output = bool> + Send + 'static> {
+    pub(crate) fn end(self) -> Option<impl Future<Output = bool> + Send + 'static> {
         let Self::WithUpload(upload) = self else { return None };
         upload.end();
         Some(async move { upload.has_ended().await })

@@ -12,6 +12,7 @@ use crate::{
     InFlightStage, authority,
     body::{Download, Payload, ResponseBody},
     dial::Protocols,
+    framing::{self, Framing},
     handler::Exchange,
     headers, hold,
     problem::{Problem, Reason},
@@ -154,6 +155,19 @@ fn pass_on(
 
     *response.version_mut() = Version::HTTP_11;
     if status != StatusCode::SWITCHING_PROTOCOLS {
+        match framing::settle(response.headers_mut()) {
+            Ok(Framing::Plain) => {}
+            // So it carries no further request.
+            Ok(Framing::Twice) => connection.go_on(),
+            Err(why) => {
+                let detail = format!("{workload} did not answer as it should.");
+                let in_full = format!("{workload}: its answer cannot be passed on. {why}");
+                let problem = Problem::new(Reason::UpstreamFailed, detail).in_full(in_full);
+                let answer = failed(&exchange, problem);
+                connection.cut(usage.end());
+                return answer;
+            }
+        }
         headers::prepare_response(response.headers_mut(), false);
         exchange.spec().response_headers.apply(response.headers_mut());
         return response.map(|body: Incoming| {

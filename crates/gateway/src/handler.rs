@@ -16,7 +16,7 @@ use crate::{
     body::{Answer, Payload, ResponseBody},
     client::Client,
     connection::Context,
-    forward, hold,
+    forward, framing, hold,
     in_flight::Flight,
     own,
     problem::{Problem, Reason},
@@ -61,7 +61,7 @@ pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) ->
     let (parts, body) = request.into_parts();
     // Handed on by its address, all the way to the upstream.
     let parts = Box::new(parts);
-    if let Err(why) = authority::check_encoding(&parts.headers) {
+    if let Err(why) = framing::check_encoding(&parts.headers) {
         let mut answer = Problem::new(Reason::BadRequest, why).into_response();
         // What follows could be read as something else.
         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

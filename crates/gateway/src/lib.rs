@@ -23,6 +23,7 @@ mod dialect;
 mod flows;
 mod forward;
 mod forwarders;
+mod framing;
 #[cfg(test)]
 mod fuzzed;
 mod gateway;

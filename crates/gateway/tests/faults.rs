@@ -64,6 +64,8 @@ const POST: &str = "POST / HTTP/1.1\r\nHost: faulty.test\r\nConnection: close\r\
 /// Its client waits to be asked for the body.
 const EXPECTING: &str = "POST / HTTP/1.1\r\nHost: faulty.test\r\nConnection: close\r\n\
                         Expect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+const LAST_CHUNK: &str = "\r\n0\r\n\r\n";
+const HELLO_IN_CHUNKS: &str = "\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
 const PROBLEM: &str = "\"reason\":\"upstream-failed\"}";
 
 /// An upstream that answers so, and leaves the connection to its peer.
@@ -155,7 +157,40 @@ fn faults() -> Vec<Fault> {
             "ends its body by closing",
             says_and_closes!("HTTP/1.0 200 OK\r\n\r\nhello"),
             "HTTP/1.1 200",
-            "",
+            LAST_CHUNK,
+        ),
+        fault(
+            "says a shorter length beside chunks",
+            says!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n\
+                 5\r\nhello\r\n0\r\n\r\n"
+            ),
+            "HTTP/1.1 200",
+            HELLO_IN_CHUNKS,
+        ),
+        fault(
+            "says a longer length beside chunks",
+            says!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 5\r\nhello\r\n0\r\n\r\n"
+            ),
+            "HTTP/1.1 200",
+            HELLO_IN_CHUNKS,
+        ),
+        fault(
+            "encodes its answer for the way",
+            says!(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n\
+                 5\r\nhello\r\n0\r\n\r\n"
+            ),
+            "HTTP/1.1 502",
+            PROBLEM,
+        ),
+        fault(
+            "encodes it and ends it by closing",
+            says_and_closes!("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello"),
+            "HTTP/1.1 502",
+            PROBLEM,
         ),
         fault(
             "says more than its answer",
@@ -180,6 +215,13 @@ fn faults() -> Vec<Fault> {
             ),
             beginning: "HTTP/1.1 413",
             end: "no",
+        },
+        Fault {
+            what: "encodes its answer before the upload is through",
+            request: POST,
+            upstream: says!("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+            beginning: "HTTP/1.1 502",
+            end: PROBLEM,
         },
         Fault {
             what: "closes in the middle of an upload",
@@ -247,8 +289,8 @@ fn whatever_an_upstream_does_its_lease_ends_and_nothing_is_left() {
             let answer = client.read_all().await;
             assert!(answer.starts_with(fault.beginning), "{what}: {answer}");
             assert!(answer.ends_with(fault.end), "{what}: {answer}");
-            let is_whole = answer.ends_with("0\r\n\r\n");
-            assert!(!is_whole || what == "ends its body by closing", "{what}: {answer}");
+            let is_whole = fault.end.ends_with(LAST_CHUNK);
+            assert_eq!(answer.ends_with(LAST_CHUNK), is_whole, "{what}: {answer}");
             site.has_leases(0).await;
             // What others are served by is in no doubt for long.
             site.is(PhaseName::Ready).await;

@@ -18,6 +18,8 @@ mod site;
 
 #[path = "gateway/access.rs"]
 mod access;
+#[path = "gateway/answers.rs"]
+mod answers;
 #[path = "gateway/events.rs"]
 mod events;
 #[path = "gateway/framing.rs"]

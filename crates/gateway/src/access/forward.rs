@@ -31,6 +31,7 @@ use crate::{
     body::ResponseBody,
     client::{X_FORWARDED_FOR, X_FORWARDED_PROTO},
     dial::{self, Dialer, Protocols},
+    framing::{self, Framing},
     headers::{self, X_FORWARDED_HOST},
     rewrite,
     seldom::Seldom,
@@ -201,6 +202,8 @@ enum Unheard {
     Body(#[source] Box<dyn StdError + Send + Sync>),
     #[error("it answered with {0}, which is no answer")]
     NoAnswer(StatusCode),
+    #[error("its answer cannot be passed on: {0}")]
+    Encoded(&'static str),
 }
 
 impl Forward {
@@ -278,8 +281,11 @@ impl Forward {
         if parts.status.is_informational() {
             return Err(Unheard::NoAnswer(parts.status));
         }
+        let framing = framing::settle(&mut parts.headers).map_err(Unheard::Encoded)?;
         let body = Limited::new(body, LARGEST_BODY).collect().await.map_err(Unheard::Body)?;
-        self.keep(sender);
+        if framing == Framing::Plain {
+            self.keep(sender);
+        }
         if parts.status.is_success() {
             let mut told = HeaderMap::new();
             for name in self.told() {

@@ -45,7 +45,7 @@ fn speaking_http2() -> Plan {
 }
 
 /// Every route of the site leads here instead.
-fn leads_to(site: &Site, address: SocketAddr) {
+pub(crate) fn leads_to(site: &Site, address: SocketAddr) {
     let mut spec = site.gateway.routes().routes()[0].spec().clone();
     let policy = UpstreamPolicy::new().with_port(address.port());
     spec.upstream = Chooser::new(Arc::new(ScriptedEngine::new("elsewhere")), Vantage::Host, policy);

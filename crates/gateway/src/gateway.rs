@@ -12,6 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use drowse_watcher::Workload;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, watch},
@@ -23,7 +24,7 @@ use crate::{
     GatewayOptions, InFlight, RouteTable, Tls,
     access::Checks,
     connection::{self, Arrival},
-    crowd::Crowd,
+    crowd::{Crowd, TooMany, Waiting, Who},
     flows::Flows,
     forwarders::Forwarders,
     in_flight::{Connections, RouteNumbers},
@@ -55,6 +56,8 @@ pub(crate) struct Inner {
     complained: Seldom,
     /// And that somebody has too many connections.
     crowded: Seldom,
+    /// And that too much of somebody's waits.
+    waiting: Seldom,
     /// And that this machine lacks something.
     short: Seldom,
     pub(crate) forwarders: Forwarders,
@@ -88,6 +91,7 @@ impl Gateway {
             announced: Mutex::default(),
             complained: Seldom::default(),
             crowded: Seldom::default(),
+            waiting: Seldom::default(),
             short: Seldom::default(),
             forwarders: Forwarders::new(),
             connections: Connections::default(),
@@ -304,12 +308,39 @@ impl Inner {
         }
     }
 
+    /// The source of whom what one may have is counted; `None`: of this machine's own and of trusted
+    /// proxies it is not.
+    pub(crate) fn counted(&self, client: IpAddr) -> Option<IpAddr> {
+        let client = client.to_canonical();
+        let is_free = client.is_loopback() || self.options().trusted_proxies.contains(client);
+        (!is_free).then_some(client)
+    }
+
+    /// A place among those who wait, for one from this address.
+    pub(crate) fn wait(
+        &self,
+        workload: &Workload,
+        client: IpAddr,
+        unread: usize,
+    ) -> Result<Waiting, TooMany> {
+        let who = Who { workload, source: self.counted(client), unread };
+        let joined = self.crowd.join(&who, &self.options());
+        if let Err(too_many) = &joined
+            && too_many.is_of_source()
+            && self.waiting.is_due()
+        {
+            tracing::warn!(
+                %client,
+                "what comes from a client is refused: {too_many}; if it is a reverse proxy, add it to \
+                 `trusted_proxies`"
+            );
+        }
+        joined
+    }
+
     /// A share of the connections for one from this address; `None` if it has more than enough.
     pub(crate) fn share(&self, peer: IpAddr) -> Option<Share> {
-        let peer = peer.to_canonical();
-        if peer.is_loopback() || self.options().trusted_proxies.contains(peer) {
-            return Some(Share { _counted: None });
-        }
+        let Some(peer) = self.counted(peer) else { return Some(Share { _counted: None }) };
         let limit = self.options().max_connections_per_source;
         let counted = self.sources.enter(peer, limit);
         if counted.is_none() && self.crowded.is_due() {

@@ -16,6 +16,7 @@ use crate::{
     body::{Answer, Payload, ResponseBody},
     client::Client,
     connection::Context,
+    crowd::{Seat, TooMany},
     forward, framing, hold,
     in_flight::Flight,
     own,
@@ -36,6 +37,8 @@ pub(crate) struct Exchange {
     /// How many bytes of its body its client may send before anybody has read of it, beyond what stays
     /// with the client's own machine.
     pub(crate) unread: usize,
+    /// Its place among those who wait, while it does.
+    pub(crate) seat: Seat,
 }
 
 impl Exchange {
@@ -53,6 +56,12 @@ impl Exchange {
 
     pub(crate) fn workload(&self) -> &Workload {
         &self.spec().workload
+    }
+
+    /// Counts it among those who wait, if it is not yet.
+    pub(crate) fn wait(&self) -> Result<(), TooMany> {
+        let gateway = &self.context().gateway;
+        self.seat.take(|| gateway.wait(self.workload(), self.client.address, self.unread))
     }
 }
 
@@ -92,7 +101,8 @@ pub(crate) async fn handle(context: Arc<Context>, request: Request<Incoming>) ->
     let kind = route.spec().passive.kind(&parts, client.address);
     let flight = Flight::begin(context, route, client.address);
     let unread = if flight.is_of_stream() { unread(&flight.context, &body) } else { 0 };
-    let exchange = Exchange { flight, host, client, kind, told, unread };
+    let seat = Seat::default();
+    let exchange = Exchange { flight, host, client, kind, told, unread, seat };
     let warm = exchange.workload().try_lease(&exchange.route().0.holder, exchange.kind);
     let (lease, deadline) = if let Some(lease) = warm {
         (lease, None)

@@ -32,12 +32,9 @@ pub(crate) async fn lease(
     deadline: Deadline,
 ) -> Result<Lease, Box<Response<ResponseBody>>> {
     let workload = exchange.workload();
-    let gateway = &exchange.context().gateway;
-    let (unread, options) = (exchange.unread, gateway.options());
-    let _waiting = match gateway.crowd.join_with(unread, workload.name(), &options) {
-        Ok(waiting) => waiting,
-        Err(too_many) => return Err(Box::new(refused(workload.name(), too_many))),
-    };
+    if let Err(too_many) = exchange.wait() {
+        return Err(Box::new(refused(workload.name(), too_many).into_response()));
+    }
     if parts.headers.keys().any(headers::names_others) {
         exchange.context().note_forwarder();
     }
@@ -67,11 +64,20 @@ pub(crate) async fn lease(
 }
 
 /// What a request gets that finds too many before it.
-fn refused(workload: &str, too_many: TooMany) -> Response<ResponseBody> {
+pub(crate) fn refused(workload: &str, too_many: TooMany) -> Problem {
     let detail = match too_many {
         TooMany::InAll(bound) => format!("{bound} requests wait already, which is the most."),
         TooMany::OfWorkload(bound) => {
             format!("{bound} requests wait for {workload} already, which is the most.")
+        }
+        TooMany::OfSource(bound) => {
+            format!("{bound} requests from your address wait already, which is the most of one.")
+        }
+        TooMany::UnreadOfSource(bound) => {
+            format!(
+                "The bodies of those from your address that wait may have {bound} bytes already, \
+                 which is the most of one."
+            )
         }
         TooMany::Unread(bound) => {
             format!(
@@ -80,7 +86,7 @@ fn refused(workload: &str, too_many: TooMany) -> Response<ResponseBody> {
         }
     };
     let problem = Problem::new(Reason::TooManyWaiting, detail);
-    problem.retry_after(Duration::from_secs(10)).into_response()
+    problem.retry_after(Duration::from_secs(10))
 }
 
 /// What a request gets that got no lease.
@@ -151,4 +157,36 @@ fn announce(exchange: &Exchange, parts: &Parts) {
 
 fn cut(text: &str) -> &str {
     text.char_indices().nth(LOGGED_CHARACTERS).map_or(text, |(end, _)| &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_too_many_is_told_of_which() {
+        let all = [
+            TooMany::InAll(20_000),
+            TooMany::OfWorkload(12_000),
+            TooMany::OfSource(5_000),
+            TooMany::Unread(268_435_456),
+            TooMany::UnreadOfSource(67_108_864),
+        ];
+        let told: Vec<_> = all.iter().map(|it| refused("wiki", *it).detail).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        20000 requests wait already, which is the most.
+        12000 requests wait for wiki already, which is the most.
+        5000 requests from your address wait already, which is the most of one.
+        The bodies of those that wait may have 268435456 bytes already, which is the most.
+        The bodies of those from your address that wait may have 67108864 bytes already, which is the most of one.
+        ");
+        let logged: Vec<_> = all.iter().map(ToString::to_string).collect();
+        insta::assert_snapshot!(logged.join("\n"), @r"
+        20000 wait already, which is the most
+        12000 wait for the workload already, which is the most
+        5000 of one source wait already, which is the most
+        the bodies of those that wait may have 268435456 bytes already, which is the most
+        the bodies of those of one source may have 67108864 bytes already, which is the most
+        ");
+    }
 }

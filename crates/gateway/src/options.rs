@@ -29,16 +29,17 @@ pub struct GatewayOptions {
     /// Who is believed about on whose behalf it asks: the reverse proxies in front. Nobody. Of
     /// everybody else, forwarding headers are replaced by what is seen of the connection.
     pub trusted_proxies: TrustedProxies,
-    /// How many requests and TCP connections wait for workloads to wake at once; further connections
-    /// are closed, and requests get 503 with `Retry-After`, and
-    /// wake nothing. Each takes some 16 KiB. 20,000.
+    /// How many requests and TCP connections wait at once, for workloads to wake or, of requests, for a
+    /// connection to one that is awake; a quarter of them of [one source](Self::max_connections_per_source).
+    /// Further connections are closed, and requests get 503 with `Retry-After`, and wake nothing. Each takes
+    /// some 16 KiB. 20,000.
     pub max_waiting: usize,
     /// How many of them wait for one workload. 12,000.
     pub max_waiting_per_workload: usize,
     /// How many bytes the clients of those that wait may have sent over HTTP/2 of bodies that nobody has read
     /// yet, in all: each counts for its [window](Self::stream_window), or for its whole length if that is
-    /// less. Further ones get 503 with `Retry-After`. Over HTTP/1.1 a body waits on its client's side.
-    /// 256 MiB.
+    /// less; a quarter of them those of one source, beyond its first. Further ones get 503 with
+    /// `Retry-After`. Over HTTP/1.1 a body waits on its client's side. 256 MiB.
     pub max_unread_bytes: usize,
     /// How many requests an HTTP/2 connection has in flight at most. 100.
     pub max_streams: u32,

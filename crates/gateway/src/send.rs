@@ -24,6 +24,7 @@ use crate::{
     dial::Protocols,
     dialect,
     handler::Exchange,
+    hold,
     pool::{Carrier, Connection, NoTarget, NotObtained, Obtained, Wanted},
     problem::{Problem, Reason},
 };
@@ -141,12 +142,18 @@ pub(crate) async fn send(
     let bound = exchange.spec().answer_timeout;
     let mut wanted = Wanted { protocols, is_fresh: false };
     loop {
-        let obtained = match pools.obtain(&pool, run, target, wanted, bound).await {
+        let wait = || exchange.wait();
+        let obtained = match pools.obtain(&pool, run, target, wanted, bound, wait).await {
             Ok(obtained) => obtained,
             Err(NotObtained::Crowded) => {
                 let detail = format!("{name}: no connection became free within {bound:?}.");
                 let problem = Problem::new(Reason::UpstreamTimeout, detail);
-                return Err(unsent(problem, message));
+                // It has waited long enough.
+                return Err(Failure { again: None, ..unsent(problem, message) });
+            }
+            Err(NotObtained::TooMany(too_many)) => {
+                let problem = hold::refused(name, too_many);
+                return Err(Failure { again: None, ..unsent(problem, message) });
             }
             Err(NotObtained::Over) => return Err(unsent(over(), message)),
             Err(NotObtained::Failed(error)) => {
@@ -165,6 +172,7 @@ pub(crate) async fn send(
         if !is_reused && exchange.workload().is_in_doubt(run) {
             return Err(unsent(over(), message));
         }
+        exchange.seat.leave();
         let answered = {
             let answer = pin!(ask(&mut connection, message, scheme));
             within(bound, answer, &usage, || drop(turn)).await

@@ -20,6 +20,8 @@ mod site;
 mod access;
 #[path = "gateway/answers.rs"]
 mod answers;
+#[path = "gateway/crowded.rs"]
+mod crowded;
 #[path = "gateway/events.rs"]
 mod events;
 #[path = "gateway/framing.rs"]

@@ -1,12 +1,13 @@
 //! From a request that needs a connection to one that it may use.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use drowse_watcher::ReadyRun;
+use futures::poll;
 use tokio::{sync::SemaphorePermit, time::timeout};
 
 use super::{Connection, Free, Pool, Pools, Wanted};
-use crate::upstream::Target;
+use crate::{crowd::TooMany, upstream::Target};
 
 /// A connection for a request.
 pub(crate) struct Obtained<'a> {
@@ -27,6 +28,8 @@ impl Obtained<'_> {
 pub(crate) enum NotObtained {
     /// Too many others want one, for too long.
     Crowded,
+    /// More want one than may wait for it.
+    TooMany(TooMany),
     /// The run ended, or came into doubt, before it was dialled.
     Over,
     /// It could not be made.
@@ -34,8 +37,8 @@ pub(crate) enum NotObtained {
 }
 
 impl Pools {
-    /// A connection at hand, else a new one. Waits at most `bound` for its turn, and as long again for
-    /// there to be room for one more.
+    /// A connection at hand, else a new one. Waits at most `bound` for its turn and for there to be room for
+    /// one more; `wait` asks whether it may, and is asked only if it must.
     pub(crate) async fn obtain<'a>(
         &self,
         pool: &'a Arc<Pool>,
@@ -43,26 +46,36 @@ impl Pools {
         target: &Target,
         wanted: Wanted,
         bound: Duration,
+        wait: impl FnOnce() -> Result<(), TooMany>,
     ) -> Result<Obtained<'a>, NotObtained> {
         match pool.take(wanted) {
             Some(connection) => Ok(Obtained::at_hand(connection)),
             // Rare, and large: not part of each request's memory.
-            None => Box::pin(self.wait(pool, run, target, wanted, bound)).await,
+            None => Box::pin(self.make(pool, run, target, wanted, bound, wait)).await,
         }
     }
 
-    async fn wait<'a>(
+    async fn make<'a>(
         &self,
         pool: &'a Arc<Pool>,
         run: &ReadyRun,
         target: &Target,
         wanted: Wanted,
         bound: Duration,
+        wait: impl FnOnce() -> Result<(), TooMany>,
     ) -> Result<Obtained<'a>, NotObtained> {
-        let turn = self.turn(pool, wanted.protocols);
-        let turn = timeout(bound, turn).await.map_err(|_| NotObtained::Crowded)?;
-        // While it waited, a connection may have become free.
-        let free = timeout(bound, pool.free(wanted)).await.map_err(|_| NotObtained::Crowded)?;
+        let mut turn = pin!(async {
+            let turn = self.turn(pool, wanted.protocols).await;
+            // While it waited, a connection may have become free.
+            (turn, pool.free(wanted).await)
+        });
+        let (turn, free) = match poll!(turn.as_mut()) {
+            Poll::Ready(come) => come,
+            Poll::Pending => {
+                wait().map_err(NotObtained::TooMany)?;
+                timeout(bound, turn).await.map_err(|_| NotObtained::Crowded)?
+            }
+        };
         let place = match free {
             Free::Connection(connection) => return Ok(Obtained::at_hand(connection)),
             Free::Place(place) => place,

@@ -36,7 +36,7 @@ async fn who_waited_for_a_turn_until_the_run_was_over_dials_nobody() {
     let turn = pools.turn(&pool, Protocols::Any).await;
     let wanted = Wanted { protocols: Protocols::Any, is_fresh: false };
     let target = pool.target().unwrap();
-    let mut waits = pin!(pools.obtain(&pool, &run, target, wanted, PATIENCE));
+    let mut waits = pin!(pools.obtain(&pool, &run, target, wanted, PATIENCE, || Ok(())));
     assert!(poll!(waits.as_mut()).is_pending());
 
     // Who had the turn finds nobody there.

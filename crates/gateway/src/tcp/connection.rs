@@ -295,7 +295,7 @@ impl Passage<'_> {
             return Ok(lease);
         }
         let name = spec.workload.name();
-        let _waiting = self.gateway.crowd.join(name, &self.gateway.options())?;
+        let _waiting = self.gateway.wait(&spec.workload, self.between.source.ip(), 0)?;
         if self.kind == LeaseKind::Active && hold::is_to_announce(self.gateway, &spec.workload) {
             let client = self.between.source.ip();
             let (workload, route) = (name, &spec.name);

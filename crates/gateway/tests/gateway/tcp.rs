@@ -498,6 +498,27 @@ async fn connections_count_among_what_waits() {
 }
 
 #[tokio::test]
+async fn one_source_has_a_quarter_of_the_places_of_what_waits() {
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Tcp, echo.address).await.hangs();
+    let mut options = GatewayOptions::new();
+    options.trusted_proxies = ["127.0.0.1".parse().unwrap()].into_iter().collect();
+    options.max_waiting = 4;
+    let served = ServedTcp::with(options, [behind_a_proxy(&sleeper)]).await;
+    let connect = async |client: &str| {
+        let mut stream = served.connect().await;
+        let header = format!("PROXY TCP4 {client} 192.0.2.1 50000 443\r\n");
+        stream.write_all(header.as_bytes()).await.unwrap();
+        stream
+    };
+    let _first = connect("203.0.113.7").await;
+    sleeper.has_waiting(1).await;
+    is_closed(&mut connect("203.0.113.7").await).await;
+    let _other = connect("203.0.113.8").await;
+    sleeper.has_waiting(2).await;
+}
+
+#[tokio::test]
 async fn an_application_that_drops_connections_is_not_doubted_for_each() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let sleeper = Sleeper::new("app", Transport::Tcp, listener.local_addr().unwrap()).await;

@@ -6,10 +6,11 @@
 
 mod basic;
 mod forward;
+mod hashing;
 mod networks;
 mod users;
 
-use std::{sync::Arc, thread::available_parallelism, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response,
@@ -26,6 +27,7 @@ pub use self::{
 use self::{
     basic::{Basic, Refusal},
     forward::{Forward, Said},
+    hashing::Hashing,
 };
 use crate::{
     body::ResponseBody,
@@ -64,18 +66,13 @@ impl Access {
 
 /// What bounds the checks of all routes.
 pub(crate) struct Checks {
-    /// Hashing a password takes a whole core for a while: one is left for everybody else.
-    hashing: Arc<Semaphore>,
+    hashing: Hashing,
     asking: Semaphore,
 }
 
 impl Checks {
     pub(crate) fn new() -> Self {
-        let cores = available_parallelism().map_or(1, usize::from);
-        Self {
-            hashing: Arc::new(Semaphore::new((cores / 2).max(1))),
-            asking: Semaphore::new(MOST_ASKING),
-        }
+        Self { hashing: Hashing::new(), asking: Semaphore::new(MOST_ASKING) }
     }
 }
 
@@ -91,6 +88,8 @@ pub(crate) struct Visit<'a> {
     /// The route's name, for logs.
     pub(crate) route: &'a str,
     pub(crate) client: &'a Client,
+    /// The address of whom what one may have is counted; `None`: of this machine's own it is not.
+    pub(crate) source: Option<IpAddr>,
     pub(crate) host: &'a HeaderValue,
     /// Its headers.
     pub(crate) request: &'a HeaderMap,
@@ -147,7 +146,7 @@ impl Guard {
             return Err(refuse(Reason::Forbidden, detail));
         }
         if let Some(basic) = &self.basic {
-            match basic.check(visit.request, checks).await {
+            match basic.check(visit, checks).await {
                 Ok(()) => {}
                 Err(Refusal::Unavailable) => return Err(unavailable()),
                 Err(Refusal::Unauthorized) => {

@@ -147,7 +147,8 @@ async fn enter(
     };
     let (route, request) = (route.spec().name.as_str(), &parts.headers);
     let method = if asked_about.is_some() { &Method::GET } else { &parts.method };
-    let visit = Visit { route, client, host, request, method, target };
+    let source = context.gateway.counted(client.address);
+    let visit = Visit { route, client, source, host, request, method, target };
     guard.admit(&visit, &context.gateway.checks).await
 }
 

@@ -20,6 +20,7 @@ mod connection;
 mod crowd;
 mod dial;
 mod dialect;
+mod disk;
 mod flows;
 mod forward;
 mod forwarders;

@@ -1,19 +1,15 @@
 //! Basic authentication (RFC 7617), by a file of users.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use secrecy::SecretString;
-use tokio::time::timeout;
 
 use super::{
-    Checks,
+    Checks, Visit,
     users::{Users, UsersError},
 };
-
-/// How long a password may wait to be looked at, behind others.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The longest name and password, encoded. Nobody types more, and hashing is work.
 const LONGEST: usize = 1_024;
@@ -87,18 +83,19 @@ impl Basic {
     /// Whether it says who may enter. A password that was right a short while ago is not hashed again.
     ///
     /// Dropping the future leaves at most one hash to be computed in vain.
-    pub(super) async fn check(&self, headers: &HeaderMap, checks: &Checks) -> Result<(), Refusal> {
-        let credentials = Credentials::of(headers).ok_or(Refusal::Unauthorized)?;
+    pub(super) async fn check(&self, visit: &Visit<'_>, checks: &Checks) -> Result<(), Refusal> {
+        let credentials = Credentials::of(visit.request).ok_or(Refusal::Unauthorized)?;
         let known = Users::now(&self.users).await.ok_or(Refusal::Unavailable)?;
         if known.was_right(&credentials) {
             return Ok(());
         }
-        let place = Arc::clone(&checks.hashing).acquire_owned();
-        let Ok(Ok(place)) = timeout(PATIENCE, place).await else {
-            return Err(Refusal::Unavailable);
-        };
+        let turn = checks.hashing.turn(visit.source).await.ok_or(Refusal::Unavailable)?;
+        // A browser asks for much at once: one of those before it may have said the same.
+        if known.was_right(&credentials) {
+            return Ok(());
+        }
         let hashing = tokio::task::spawn_blocking(move || {
-            let _place = place;
+            let _turn = turn;
             known.verify(&credentials)
         });
         match hashing.await {

@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::basic::Credentials;
+use crate::{disk::Looks, seldom::Seldom};
 
 /// More than any file of users.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -64,7 +65,10 @@ pub enum UsersError {
 /// The users of a file, as it is now.
 pub(super) struct Users {
     path: PathBuf,
+    looks: Looks,
     present: Mutex<Present>,
+    /// When it was said last that the file cannot be looked at.
+    complained: Seldom,
 }
 
 #[derive(Default)]
@@ -96,7 +100,8 @@ enum Hash {
 
 impl Users {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, present: Mutex::default() }
+        let (present, complained) = (Mutex::default(), Seldom::default());
+        Self { path, looks: Looks::new(), present, complained }
     }
 
     /// How many there are. Blocks.
@@ -104,8 +109,8 @@ impl Users {
         read(path).map(|users| users.len())
     }
 
-    /// The users as they are now; of a file that became unusable, as they were. `None`, after a word in the
-    /// log: there never were any.
+    /// The users as they are now; of a file that became unusable, or whose disk hangs, as they were. `None`,
+    /// after a word in the log: there never were any.
     pub(super) async fn now(this: &Arc<Self>) -> Option<Arc<Known>> {
         {
             let mut present = this.present();
@@ -117,8 +122,23 @@ impl Users {
                 present.looked = Some(Instant::now());
             }
         }
-        let this = Arc::clone(this);
-        tokio::task::spawn_blocking(move || this.look()).await.ok()?
+        let looking = Arc::clone(this);
+        match this.looks.look(move || looking.look()).await {
+            Ok(known) => known,
+            Err(error) => {
+                let known = this.present().known.clone();
+                if this.complained.is_due() {
+                    let (path, error) = (this.path.display(), &error as &dyn StdError);
+                    let what = if known.is_some() {
+                        "those that were known stay"
+                    } else {
+                        "nobody may enter"
+                    };
+                    tracing::warn!(%path, error, "the file of users cannot be looked at; {what}");
+                }
+                known
+            }
+        }
     }
 
     fn look(&self) -> Option<Arc<Known>> {
@@ -315,7 +335,10 @@ fn chain(error: &UsersError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
+    use crate::disk::PATIENCE;
 
     fn known(text: &str) -> Known {
         Known { users: parse(text).unwrap(), key: [7; 32], right: Mutex::default() }
@@ -340,6 +363,61 @@ mod tests {
         );
         let argon2 = argon2.unwrap();
         format!("# who may enter\n\nann:{bcrypt}\nbob:{argon2}\n")
+    }
+
+    /// Whoever reads it waits for somebody who writes: as on a disk that hangs.
+    fn hangs(path: &Path) {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+
+    /// Lets its readers go.
+    fn answers(path: &Path) {
+        drop(fs::OpenOptions::new().write(true).open(path).unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_takes_one_thread_and_changes_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users");
+        hangs(&path);
+        let users = Arc::new(Users::new(path.clone()));
+        let now = || {
+            let users = Arc::clone(&users);
+            tokio::spawn(async move { Users::now(&users).await })
+        };
+        let all = [now(), now(), now()];
+        while !users.looks.is_busy() {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::advance(PATIENCE).await;
+        for one in all {
+            assert!(one.await.unwrap().is_none());
+        }
+        // From then on nobody waits, and nothing more is taken, until it answers.
+        assert!(Users::now(&users).now_or_never().unwrap().is_none());
+        answers(&path);
+        while users.looks.is_busy() {
+            tokio::task::yield_now().await;
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, file()).unwrap();
+        tokio::time::advance(LOOK_AGAIN).await;
+        assert!(Users::now(&users).await.unwrap().verify(&said("ann", "secret")));
+
+        fs::remove_file(&path).unwrap();
+        hangs(&path);
+        tokio::time::advance(LOOK_AGAIN).await;
+        let first = now();
+        while !users.looks.is_busy() {
+            tokio::task::yield_now().await;
+        }
+        // Whoever comes meanwhile goes by what is known, and so does the one who looked, after a while.
+        assert!(Users::now(&users).now_or_never().unwrap().is_some());
+        tokio::time::advance(PATIENCE).await;
+        assert!(first.await.unwrap().is_some());
+        assert!(Users::now(&users).now_or_never().unwrap().is_some());
+        answers(&path);
     }
 
     #[test]

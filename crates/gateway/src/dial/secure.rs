@@ -4,7 +4,11 @@ mod ca_file;
 mod explain;
 mod verify;
 
-use std::{io, sync::Arc};
+use std::{
+    error::Error as StdError,
+    io,
+    sync::{Arc, LazyLock},
+};
 
 use rustls::{
     ClientConfig,
@@ -18,10 +22,11 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use self::{ca_file::CaFile, verify::Anyone};
 use super::Protocols;
-use crate::{UpstreamTls, UpstreamTrust};
+use crate::{UpstreamTls, UpstreamTrust, disk::Looks};
 
 /// What this system trusts, read once: it is large, and the same for every route.
 static SYSTEM: OnceCell<Configs> = OnceCell::const_new();
+static SYSTEM_LOOKS: LazyLock<Looks> = LazyLock::new(Looks::new);
 
 /// Makes TLS connections to the upstream of one route.
 #[derive(Debug)]
@@ -108,13 +113,14 @@ impl Configs {
 
 /// Reads the system's CAs, from a thread that may block.
 async fn system() -> Result<Configs, String> {
-    let read = blocking(|| SystemVerifier::new(provider())).await;
-    let verifier = read.ok_or("the program ends")?.map_err(|error| {
+    let unusable = |error: &dyn StdError| {
         format!(
             "this system's CA certificates cannot be used ({error}): install the package \
              `ca-certificates`, or name the CA with `ca_file`"
         )
-    })?;
+    };
+    let read = SYSTEM_LOOKS.look(|| SystemVerifier::new(provider())).await;
+    let verifier = read.map_err(|error| unusable(&error))?.map_err(|error| unusable(&error))?;
     let verifier: Arc<dyn ServerCertVerifier> = Arc::new(verifier);
     Configs::new(&verifier)
 }
@@ -122,14 +128,4 @@ async fn system() -> Result<Configs, String> {
 /// The provider is named: a library sets none for the whole process, and needs none there.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
-}
-
-/// Works in a thread that may block: a file may lie on a network. `None`: not begun, since the
-/// runtime ends.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => Some(done),
-        Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
-        Err(_) => None,
-    }
 }

@@ -3,18 +3,14 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, HtmlEscape, Output, State, UndefinedBehavior, Value,
     escape_formatter, path_loader,
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    task::spawn_blocking,
-    time::{Instant, timeout},
-};
+
+use crate::disk::{Looks, NotSeen};
 
 /// The template of a wake; a folder that lacks it is broken.
 const WAITING: &str = "waiting.html";
@@ -27,10 +23,6 @@ const FUEL: u64 = 200_000;
 
 /// The largest page that a theme may make, in bytes. Its pictures are in it.
 const LARGEST_PAGE: usize = 2 << 20;
-
-/// How long a theme may take: its files may be on a disk that does not answer. And how long a page waits
-/// for those before it.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 const PAGE: &str = include_str!("page.html");
 
@@ -48,16 +40,7 @@ pub(crate) struct Theme {
     environment: Environment<'static>,
     /// What was wrong last, so that it is told once.
     complaint: Mutex<Option<String>>,
-    /// Of who may read the folder: one page at a time, so that a disk that hangs takes one thread.
-    turn: Arc<Semaphore>,
-    /// Since when the page whose turn it is has been reading.
-    reading: Mutex<Option<Instant>>,
-}
-
-/// A page's turn to read. It is over when the thread is free again, however long ago that was given up.
-struct Turn {
-    theme: Arc<Theme>,
-    _permit: OwnedSemaphorePermit,
+    looks: Looks,
 }
 
 /// Which page.
@@ -83,8 +66,7 @@ impl Theme {
             folder: folder.to_owned(),
             environment,
             complaint: Mutex::default(),
-            turn: Arc::new(Semaphore::new(1)),
-            reading: Mutex::default(),
+            looks: Looks::new(),
         }
     }
 
@@ -92,42 +74,12 @@ impl Theme {
     /// so at once, and without a word if too many others are before it. Dropping the future does not end
     /// the reading, which nobody can.
     pub(crate) async fn page(self: &Arc<Self>, kind: Kind, variables: Value) -> Option<String> {
-        if self.is_stuck() {
-            return None;
+        let theme = Arc::clone(self);
+        match self.looks.look(move || theme.render(kind, &variables)).await {
+            Ok(page) => page,
+            Err(NotSeen::Crowded) => None,
+            Err(error) => self.complain(error.to_string()),
         }
-        let Some(turn) = self.turn().await else { return self.complain_if_stuck() };
-        let rendering = spawn_blocking(move || turn.theme.render(kind, &variables));
-        match timeout(PATIENCE, rendering).await {
-            Ok(Ok(page)) => page,
-            // It panicked.
-            Ok(Err(error)) => self.complain(error.to_string()),
-            Err(_) => self.complain_if_stuck(),
-        }
-    }
-
-    /// `None`: that takes too long.
-    async fn turn(self: &Arc<Self>) -> Option<Turn> {
-        let turn = timeout(PATIENCE, Arc::clone(&self.turn).acquire_owned());
-        // The semaphore is never closed.
-        let permit = turn.await.ok()?.ok()?;
-        *self.reading() = Some(Instant::now());
-        Some(Turn { theme: Arc::clone(self), _permit: permit })
-    }
-
-    /// Whether the disk hangs. That many wait for it says nothing.
-    fn is_stuck(&self) -> bool {
-        self.reading().is_some_and(|since| since.elapsed() >= PATIENCE)
-    }
-
-    fn complain_if_stuck(&self) -> Option<String> {
-        if self.is_stuck() {
-            self.complain(format!("it was not read within {PATIENCE:?}"));
-        }
-        None
-    }
-
-    fn reading(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads what is needed of the folder: it blocks.
@@ -190,12 +142,6 @@ impl Theme {
             source = cause.source();
         }
         words
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        *self.theme.reading() = None;
     }
 }
 

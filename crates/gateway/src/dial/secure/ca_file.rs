@@ -5,7 +5,7 @@ use std::{
     io::Read as _,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustls::{
@@ -14,7 +14,8 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use super::{Configs, blocking, provider, verify::Named};
+use super::{Configs, provider, verify::Named};
+use crate::disk::Looks;
 
 /// More than any bundle of CAs that is meant to be trusted.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
@@ -26,6 +27,7 @@ pub(super) struct CaFile(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
+    looks: Looks,
     loaded: Mutex<Option<(Stamp, Configs)>>,
 }
 
@@ -35,16 +37,25 @@ type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 impl CaFile {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self(Arc::new(Inner { path, loaded: Mutex::default() }))
+        Self(Arc::new(Inner { path, looks: Looks::new(), loaded: Mutex::default() }))
     }
 
     /// What the file says now. It is parsed only if it has changed. If it cannot be used (a renewal
-    /// that is half done, say), what it said last counts on. The error is a lower-case fragment.
+    /// that is half done, say), or its disk hangs, what it said last counts on. The error is a lower-case
+    /// fragment.
     ///
     /// Dropping the future loses nothing.
     pub(super) async fn configs(&self) -> Result<Configs, String> {
         let inner = Arc::clone(&self.0);
-        blocking(move || inner.now()).await.unwrap_or(Err("the program ends".to_owned()))
+        let error = match self.0.looks.look(move || inner.now()).await {
+            Ok(configs) => return configs,
+            Err(error) => error,
+        };
+        let last = self.0.loaded().as_ref().map(|(_, configs)| configs.clone());
+        last.ok_or_else(|| {
+            let path = self.0.path.display();
+            format!("the CA file `{path}` cannot be read ({error}): put it on a disk that answers")
+        })
     }
 }
 
@@ -52,14 +63,13 @@ impl Inner {
     fn now(&self) -> Result<Configs, String> {
         // Taken before the file is read: if it changes meanwhile, it is read again.
         let stamp = stamp(&self.path);
-        let lock = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, configs)) = &*lock()
+        if let Some((known, configs)) = &*self.loaded()
             && *known == stamp
         {
             return Ok(configs.clone());
         }
         let read = self.load();
-        let mut loaded = lock();
+        let mut loaded = self.loaded();
         match (read, &mut *loaded) {
             (Ok(configs), slot) => {
                 *slot = Some((stamp, configs.clone()));
@@ -76,6 +86,10 @@ impl Inner {
             }
             (Err(error), None) => Err(error),
         }
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, Option<(Stamp, Configs)>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn load(&self) -> Result<Configs, String> {
@@ -122,6 +136,7 @@ fn stamp(path: &Path) -> Stamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::PATIENCE;
 
     #[tokio::test]
     async fn what_is_wrong_with_a_file_is_said() {
@@ -148,6 +163,51 @@ mod tests {
         a certificate in `/etc/broken.pem` cannot be understood (invalid peer certificate: BadEncoding): is the file whole?
         "
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_hangs_takes_one_thread_and_what_was_said_last_counts_on() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        // Whoever reads it waits for somebody who writes.
+        let hangs = || mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let answers = || drop(fs::OpenOptions::new().write(true).open(&path).unwrap());
+        let file = CaFile::new(path.clone());
+        let read = || {
+            let file = file.clone();
+            tokio::spawn(async move { file.configs().await })
+        };
+        let late = async |all: Vec<tokio::task::JoinHandle<Result<Configs, String>>>| {
+            while !file.0.looks.is_busy() {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::advance(PATIENCE).await;
+            let mut said = Vec::new();
+            for one in all {
+                said.push(one.await.unwrap());
+            }
+            answers();
+            while file.0.looks.is_busy() {
+                tokio::task::yield_now().await;
+            }
+            fs::remove_file(&path).unwrap();
+            said
+        };
+        hangs();
+        for said in late(vec![read(), read(), read()]).await {
+            let words = said.unwrap_err().replace(&folder.path().display().to_string(), "/etc");
+            insta::allow_duplicates! {
+                insta::assert_snapshot!(words, @"the CA file `/etc/ca.pem` cannot be read (its disk has not answered within 2s): put it on a disk that answers");
+            }
+        }
+        let signed = rcgen::generate_simple_self_signed(["app.test".to_owned()]).unwrap();
+        fs::write(&path, signed.cert.pem()).unwrap();
+        let first = file.configs().await.unwrap().any;
+        fs::remove_file(&path).unwrap();
+        hangs();
+        let last = late(vec![read()]).await.remove(0).unwrap().any;
+        assert!(Arc::ptr_eq(&first, &last));
     }
 
     #[tokio::test]

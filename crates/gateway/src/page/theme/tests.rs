@@ -8,7 +8,10 @@ use minijinja::context;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::*;
-use crate::page::tests::{folder, write};
+use crate::{
+    disk::PATIENCE,
+    page::tests::{folder, write},
+};
 
 /// What is logged by this thread.
 #[derive(Clone, Default)]
@@ -149,7 +152,7 @@ async fn a_disk_that_hangs_takes_one_thread_and_keeps_nobody_waiting() {
         tokio::spawn(async move { theme.page(Kind::Waiting, greeting()).await })
     };
     let pages = [page(), page(), page()];
-    while theme.turn.available_permits() > 0 {
+    while !theme.looks.is_busy() {
         tokio::task::yield_now().await;
     }
     tokio::time::advance(PATIENCE).await;
@@ -163,7 +166,7 @@ async fn a_disk_that_hangs_takes_one_thread_and_keeps_nobody_waiting() {
     std::fs::remove_file(&file).unwrap();
     write(folder.path(), "waiting.html", "it answers");
     drop(writer);
-    while theme.turn.available_permits() == 0 {
+    while theme.looks.is_busy() {
         tokio::task::yield_now().await;
     }
     assert_eq!(page().await.unwrap().as_deref(), Some("it answers"));
@@ -174,7 +177,7 @@ async fn a_folder_that_many_ask_for_is_not_broken() {
     let folder = folder(&[("waiting.html", "it answers")]);
     let theme = Arc::new(Theme::new(folder.path()));
     // The one who reads begins anew each time: none of them takes long.
-    let others = Arc::clone(&theme.turn).acquire_owned().await.unwrap();
+    let others = theme.looks.taken().await;
     let page = {
         let theme = Arc::clone(&theme);
         tokio::spawn(async move { theme.page(Kind::Waiting, greeting()).await })

@@ -42,6 +42,8 @@ mod messages;
 mod page;
 #[path = "gateway/passive.rs"]
 mod passive;
+#[path = "gateway/pressure.rs"]
+mod pressure;
 #[path = "gateway/protocols.rs"]
 mod protocols;
 #[path = "gateway/proxies.rs"]

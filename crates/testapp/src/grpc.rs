@@ -24,6 +24,9 @@ pub(crate) async fn run(app: Arc<App>) -> anyhow::Result<()> {
     tokio::spawn(server::announce_ready(app.clone()));
     loop {
         let stream = server::accept(&listener, &app).await?;
+        if app.closes_connections() {
+            continue;
+        }
         tokio::spawn(serve(stream, app.clone()));
     }
 }

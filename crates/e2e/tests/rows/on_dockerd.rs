@@ -39,6 +39,7 @@ mod use_unseen;
 mod vanished;
 mod waiting;
 mod ways;
+mod websocket;
 
 use std::time::Duration;
 
@@ -66,4 +67,11 @@ async fn awake(name: &str, idle: &str) -> (Site, TestContainer, Drowse) {
     let (site, app, drowse) = asleep(name, idle).await;
     drowse.get(&app.host(), "/").deadline(DEADLINE).send().await.assert_served();
     (site, app, drowse)
+}
+
+/// Ends its process as a crash would: nobody asked the engine for that.
+async fn crash(app: &TestContainer) {
+    let pid = app.inspect().await.unwrap()["State"]["Pid"].as_i64().unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }

@@ -1,13 +1,15 @@
 //! gRPC through drowse, by a client and a server that are not ours (tonic).
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use drowse_e2e::{DEADLINE, Drowse, DrowseSpec, Site, TestContainer, within};
+use drowse_e2e::{
+    DEADLINE, Drowse, DrowseSpec, Site, TestContainer, eventually, free_port, within,
+};
 use futures::SinkExt as _;
 use futures::channel::mpsc;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, join_all};
 use http::Uri;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,21 +18,27 @@ use tonic::client::{Grpc, GrpcService};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Status};
 
-use super::NEVER;
+use super::{NEVER, crash};
 
 /// A container that serves gRPC, asleep, and a drowse before it.
 async fn asleep(name: &str, idle: &str) -> (Site, TestContainer, Drowse) {
     let site = Site::new().await;
     let app = site.container(name).env("MODE", "grpc").create().await;
+    let drowse = drowse(&site, &app, idle, "port: 80").await;
+    (site, app, drowse)
+}
+
+/// A drowse before it. `upstream`: what its route says of that.
+async fn drowse(site: &Site, app: &TestContainer, idle: &str, upstream: &str) -> Drowse {
     let (engine, name, host) = (site.relay.url(), app.name(), app.host());
     let config = format!(
         "engines: {{ home: {{ docker: \"{engine}\" }} }}\n\
          workloads:\n  {name}:\n    container: {{ name: \"{name}\" }}\n    idle: {idle}\n    \
-         routes: [{{ host: \"{host}\", port: 80, scheme: h2c }}]\n"
+         routes: [{{ host: \"{host}\", {upstream}, scheme: h2c }}]\n"
     );
     let drowse = DrowseSpec::default().config(&config).start().await;
     drowse.wait_until_read(app.name()).await;
-    (site, app, drowse)
+    drowse
 }
 
 /// One connection of HTTP/2 to drowse, for as many calls as are made on it.
@@ -146,5 +154,85 @@ async fn messages_stream_both_ways_and_keep_awake_until_the_last() {
     site.wait_until_stopped(&app, 1).await;
     // On the same connection: the next call wakes it again.
     assert_eq!(once(&mut client, "again").await.unwrap(), "again");
+    assert_eq!(site.starts(&app).await, 2);
+}
+
+/// So many calls at once, some to a connection.
+async fn at_once(drowse: &Drowse, app: &TestContainer, calls: usize) -> Vec<Result<Bytes, Status>> {
+    let mut clients = Vec::new();
+    for _ in 0..calls.div_ceil(50) {
+        clients.push(client(drowse, &app.host()).await);
+    }
+    let all = (0..calls).map(|number| {
+        let mut client = clients[number / 50].clone();
+        async move { once(&mut client, "hello").await }
+    });
+    join_all(all).await
+}
+
+async fn all_are_served(site: &Site, drowse: &Drowse, app: &TestContainer, calls: usize) {
+    for answer in at_once(drowse, app, calls).await {
+        assert_eq!(answer.unwrap(), "hello");
+    }
+    assert_eq!(site.starts(app).await, 1);
+}
+
+#[tokio::test]
+async fn row_13_two_hundred_calls_are_one_start() {
+    let site = Site::new().await;
+    let app = site.container("grpc-herd").env("MODE", "grpc").env("START_DELAY_MS", 1000);
+    let app = app.create().await;
+    let drowse = drowse(&site, &app, NEVER, "port: 80").await;
+    all_are_served(&site, &drowse, &app, 200).await;
+}
+
+#[tokio::test]
+async fn row_14_when_the_start_fails_each_call_is_told_so() {
+    let site = Site::new().await;
+    let app = site.container("grpc-broken").env("MODE", "grpc").env("EXIT_AFTER_MS", 0);
+    let app = app.create().await;
+    let drowse = drowse(&site, &app, NEVER, "port: 80").await;
+    for answer in at_once(&drowse, &app, 20).await {
+        let status = answer.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        assert!(status.message().contains("502"), "{status}");
+    }
+    eventually(DEADLINE, "no lease and nobody waiting", || async {
+        let row = drowse.row(app.name()).await;
+        (row["leases"] == 0 && row["waiting"] == 0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn row_17_an_accepted_connection_is_no_readiness() {
+    let site = Site::new().await;
+    let app = site.container("grpc-accepts").env("MODE", "grpc").env("ACCEPT_THEN_CLOSE_MS", 1500);
+    let app = app.create().await;
+    let drowse = drowse(&site, &app, NEVER, "port: 80").await;
+    all_are_served(&site, &drowse, &app, 20).await;
+}
+
+#[tokio::test]
+async fn row_17_a_published_port_accepts_before_the_application_listens() {
+    let site = Site::new().await;
+    let published = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+    let app = site.container("grpc-proxied").env("MODE", "grpc").env("START_DELAY_MS", 1500);
+    let app = app.publish_at(80, published).create().await;
+    let upstream = format!("address: 127.0.0.1, port: {}", published.port());
+    let drowse = drowse(&site, &app, NEVER, &upstream).await;
+    all_are_served(&site, &drowse, &app, 20).await;
+}
+
+#[tokio::test]
+async fn row_49_an_application_that_died_unseen_is_started_for_the_next_call() {
+    let (site, app, drowse) = asleep("grpc-died", NEVER).await;
+    let mut client = client(&drowse, &app.host()).await;
+    assert_eq!(once(&mut client, "one").await.unwrap(), "one");
+    site.relay.lose_events(true);
+    crash(&app).await;
+    site.wait_until_stopped(&app, 1).await;
+    // Its method may be repeated by nobody: it is held, and sent once.
+    assert_eq!(once(&mut client, "two").await.unwrap(), "two");
     assert_eq!(site.starts(&app).await, 2);
 }

@@ -125,3 +125,50 @@ impl Credentials {
 
 #[cfg(test)]
 mod fuzz;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, net::IpAddr, pin::pin};
+
+    use futures::poll;
+    use http::Method;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::{
+        access::hashing::Hashing,
+        client::{Client, Scheme},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_password_waits_behind_those_of_its_own_source() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let hash = bcrypt::hash("secret", 4).unwrap();
+        fs::write(file.path(), format!("ann:{hash}\nbob:{hash}\n")).unwrap();
+        let basic = Basic::new(&BasicAuth::new(file.path()));
+        let checks = Checks { hashing: Hashing::with(2), asking: Semaphore::new(1) };
+        let says = |name: &str| {
+            let said = format!("Basic {}", STANDARD.encode(format!("{name}:secret")));
+            HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::try_from(said).unwrap())])
+        };
+        let [one, other]: [IpAddr; 2] = [[203, 0, 113, 7].into(), [192, 0, 2, 1].into()];
+        let (ann, bob, host) = (says("ann"), says("bob"), HeaderValue::from_static("app.test"));
+        let client = Client::of_connection(one, Scheme::Http);
+        let visit = |source, request| Visit {
+            route: "app",
+            client: &client,
+            source: Some(source),
+            host: &host,
+            request,
+            method: &Method::GET,
+            target: HeaderValue::from_static("/"),
+        };
+        let turn = checks.hashing.turn(Some(one)).await.unwrap();
+        let (by_one, by_other) = (visit(one, &ann), visit(other, &bob));
+        assert!(basic.check(&by_other, &checks).await.is_ok());
+        let mut waits = pin!(basic.check(&by_one, &checks));
+        assert!(poll!(waits.as_mut()).is_pending());
+        drop(turn);
+        assert!(waits.await.is_ok());
+    }
+}

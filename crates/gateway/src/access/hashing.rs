@@ -53,7 +53,7 @@ impl Hashing {
         Self::with((cores / 2).max(1))
     }
 
-    fn with(turns: usize) -> Self {
+    pub(super) fn with(turns: usize) -> Self {
         Self { turns: Arc::new(Semaphore::new(turns)), sources: Arc::default() }
     }
 

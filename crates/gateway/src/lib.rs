@@ -28,6 +28,7 @@ mod framing;
 #[cfg(test)]
 mod fuzzed;
 mod gateway;
+mod grpc;
 mod handler;
 mod headers;
 mod hold;

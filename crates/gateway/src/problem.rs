@@ -13,6 +13,9 @@ use drowse_watcher::WakeError;
 
 use crate::{body::ResponseBody, route::RouteSpec};
 
+/// What such an answer consists of.
+const PROBLEM: &str = "application/problem+json";
+
 /// Why a request was not forwarded, or its answer not passed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -189,12 +192,22 @@ impl Problem {
         };
         // It consists of texts and numbers, which always can be written.
         let body = serde_json::to_vec(&details).unwrap_or_default();
-        let mut response = own(status, "application/problem+json", body);
+        let mut response = own(status, PROBLEM, body);
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
+}
+
+/// The sentence of an answer that is a problem of drowse's own.
+pub(crate) fn detail_of(answer: &Response<ResponseBody>) -> Option<String> {
+    let ResponseBody::Own(Some(bytes)) = answer.body() else { return None };
+    if answer.headers().get(CONTENT_TYPE)? != PROBLEM {
+        return None;
+    }
+    let details: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    details["detail"].as_str().map(str::to_owned)
 }
 
 /// The whole seconds of a `Retry-After`: rounded up, at least one.

@@ -10,11 +10,7 @@ use std::{
 
 use drowse_watcher::{Lease, ReadyRun};
 use futures::future::Either;
-use http::{
-    Response, StatusCode,
-    header::{CONTENT_TYPE, EXPECT},
-    request::Parts,
-};
+use http::{Response, StatusCode, header::EXPECT, request::Parts};
 use hyper::{body::Incoming, client::conn::TrySendError, ext::on_informational};
 use tokio::time::timeout;
 
@@ -22,7 +18,7 @@ use crate::{
     UpstreamScheme,
     body::{Fault, Payload, RequestBody, Sending, Usage},
     dial::Protocols,
-    dialect,
+    dialect, grpc,
     handler::Exchange,
     hold,
     pool::{Carrier, Connection, NoTarget, NotObtained, Obtained, Wanted},
@@ -60,9 +56,8 @@ impl Request {
     }
 
     fn sending(&self, scheme: &UpstreamScheme) -> Sending {
-        let is_grpc = |it: &http::HeaderValue| it.as_bytes().starts_with(b"application/grpc");
         let is_http2 = *scheme != UpstreamScheme::Http && self.protocols == Protocols::Any;
-        if is_http2 && self.parts.headers.get(CONTENT_TYPE).is_some_and(is_grpc) {
+        if is_http2 && grpc::is_call(&self.parts.headers) {
             return Sending::InTurns;
         }
         let is_asked = |it: &http::HeaderValue| it.as_bytes().eq_ignore_ascii_case(b"100-continue");

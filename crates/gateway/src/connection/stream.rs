@@ -18,7 +18,7 @@ use hyper::{body::Incoming, ext::Protocol};
 use super::Context;
 use crate::{
     body::{Answer, ResponseBody},
-    handler,
+    grpc, handler,
     problem::{Problem, Reason},
 };
 
@@ -43,9 +43,14 @@ pub(super) async fn handle(context: Arc<Context>, mut request: Request<Incoming>
     if is_websocket {
         make_handshake(&mut request);
     }
+    let is_grpc = grpc::is_call(request.headers());
     // Boxed: a stream's task is moved several times before it is run, and is no more than a small block.
     let answer = Box::pin(handler::handle(context, request)).await?;
-    Ok(if is_websocket { answer_to_connect(answer) } else { answer })
+    Ok(match answer {
+        answer if is_websocket => answer_to_connect(answer),
+        answer if is_grpc => grpc::answer(answer),
+        answer => answer,
+    })
 }
 
 /// What HTTP/2 says of requests, and hyper leaves to us.

@@ -405,6 +405,26 @@ async fn uploads_that_wait_are_bounded_by_their_bytes() {
     drop(waits);
 }
 
+/// Whoever calls by gRPC looks for a status of gRPC, and takes whatever else for a damaged message.
+#[tokio::test]
+async fn a_call_of_grpc_is_told_in_grpcs_words_what_went_wrong() {
+    let site = Site::gone().await;
+    let connection = Connection::to(site.address).await;
+    let call =
+        |url: &str| Request::post(url.to_owned()).header("content-type", "application/grpc+proto");
+    for (url, code, message) in [
+        ("http://app.test/a.B/C", "12", "app: there is no such container"),
+        ("http://nowhere.test/a.B/C", "12", "There is no route for `nowhere.test`."),
+    ] {
+        let answer = connection.send(call(url)).await;
+        assert_eq!((answer.status.as_u16(), &*answer.body), (200, ""), "{answer:?}");
+        assert_eq!(answer.header("content-type"), "application/grpc");
+        assert_eq!((answer.header("grpc-status"), answer.header("grpc-message")), (code, message));
+    }
+    // To whoever says nothing of gRPC it is a problem as ever.
+    connection.get("/a.B/C").await.is_problem(404, "not-found");
+}
+
 #[tokio::test]
 async fn streams_that_are_reset_at_once_end_their_connection() {
     let site = Site::asleep().await;

@@ -41,6 +41,7 @@ const LENGTH: usize = 32 << 20;
 const ROOM: u32 = 32 * 1024;
 
 const PIECE: usize = 16 * 1024;
+static POURED: [u8; PIECE] = [b'x'; PIECE];
 
 /// Lets `pouring` send until nothing moves any more, and then `draining` receive. `ports`: those by which the
 /// client and the gateway have connected.
@@ -88,10 +89,9 @@ fn in_kernel(ports: [u16; 2]) -> usize {
 }
 
 async fn pour(mut to: impl AsyncWrite + Unpin, sent: &AtomicUsize) {
-    let piece = [b'x'; PIECE];
     while sent.load(Ordering::Relaxed) < LENGTH {
         let left = LENGTH - sent.load(Ordering::Relaxed);
-        let count = to.write(&piece[..left.min(PIECE)]).await.unwrap();
+        let count = to.write(&POURED[..left.min(PIECE)]).await.unwrap();
         sent.fetch_add(count, Ordering::Relaxed);
     }
 }
@@ -108,7 +108,7 @@ async fn drain(mut from: impl AsyncRead + Unpin) -> usize {
 }
 
 async fn pour_data(mut to: SendStream<Bytes>, sent: &AtomicUsize) {
-    let piece = Bytes::from_static(&[b'x'; PIECE]);
+    let piece = Bytes::from_static(&POURED);
     while sent.load(Ordering::Relaxed) < LENGTH {
         let left = LENGTH - sent.load(Ordering::Relaxed);
         to.reserve_capacity(left.min(PIECE));
@@ -200,7 +200,7 @@ async fn accept_stream(stream: TcpStream) -> (RecvStream, h2::server::SendRespon
 }
 
 fn post() -> String {
-    format!("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: {}\r\n\r\n", LENGTH)
+    format!("POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: {LENGTH}\r\n\r\n")
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn an_answer_waits_for_its_client() {
     let mut upstream = accept(&listener).await;
     let ports = [port(&client), peer_port(&upstream)];
     read_head(&mut upstream).await;
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", LENGTH);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
     upstream.write_all(head.as_bytes()).await.unwrap();
     assert!(read_head(&mut client).await.starts_with("HTTP/1.1 200"));
     let sent = AtomicUsize::new(0);
@@ -278,7 +278,7 @@ async fn an_answer_over_http2_waits_for_its_client() {
     let mut upstream = accept(&listener).await;
     let ports = [port_of_client, peer_port(&upstream)];
     read_head(&mut upstream).await;
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", LENGTH);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
     upstream.write_all(head.as_bytes()).await.unwrap();
     let answer = soon(answer).await.unwrap().into_body();
     let sent = AtomicUsize::new(0);

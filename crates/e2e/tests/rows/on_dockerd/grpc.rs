@@ -195,7 +195,8 @@ async fn row_14_when_the_start_fails_each_call_is_told_so() {
     for answer in at_once(&drowse, &app, 20).await {
         let status = answer.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status}");
-        assert!(status.message().contains("502"), "{status}");
+        let why = "it does not start: its process ended with exit code 1";
+        assert!(status.message().contains(why), "{status}");
     }
     eventually(DEADLINE, "no lease and nobody waiting", || async {
         let row = drowse.row(app.name()).await;

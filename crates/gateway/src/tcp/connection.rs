@@ -94,6 +94,8 @@ enum NotServed {
     TooMany(#[from] TooMany),
     #[error("{0}")]
     NoUpstream(String),
+    #[error("too many others are being connected to its upstream")]
+    Crowded,
     #[error("its upstream cannot be connected to")]
     Unreachable(#[source] io::Error),
     #[error("the client is gone")]
@@ -235,7 +237,7 @@ impl Passage<'_> {
             self.flow.is_at(InFlightStage::served(self.kind));
             let run = lease.run();
             let connected = tokio::select! {
-                connected = self.connect(&run) => connected?,
+                connected = self.connect(&run, deadline) => connected?,
                 Gone = early.is_gone() => return Err(NotServed::Gone),
             };
             let failure = match connected {
@@ -307,17 +309,22 @@ impl Passage<'_> {
         }
     }
 
-    /// A connection to the upstream of `run`, with its header.
-    async fn connect(&self, run: &ReadyRun) -> Result<io::Result<Opened>, NotServed> {
+    /// A connection to the upstream of `run`, with its header, if its turn comes by `deadline`.
+    async fn connect(
+        &self,
+        run: &ReadyRun,
+        deadline: Deadline,
+    ) -> Result<io::Result<Opened>, NotServed> {
         let spec = self.route.spec();
         let none = |why: String| NotServed::NoUpstream(why);
         let upstream = spec.upstream.choose(&run.details).map_err(|why| none(why.to_string()))?;
         let Some(target) = upstream.target else {
             return Err(none("its address is not known".to_owned()));
         };
-        // The semaphore is never closed.
         let openings = self.route.0.openings_of(run);
-        let _turn = openings.turns.acquire().await.ok();
+        let turn = timeout_at(deadline.at(), openings.turns.acquire()).await;
+        // The semaphore is never closed.
+        let _turn = turn.map_err(|_| NotServed::Crowded)?.ok();
         // Others may have found meanwhile that nobody is there.
         if spec.workload.is_in_doubt(run) {
             return Ok(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -367,3 +374,6 @@ impl Passage<'_> {
         timeout(LAST_BYTES, passing).await.unwrap_or(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests;

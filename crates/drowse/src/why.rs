@@ -66,7 +66,7 @@ pub(crate) struct UseRow {
     /// (upgraded, and no use).
     #[serde(default)]
     pub(crate) stage: String,
-    /// Of UDP: packets that found no room while it woke.
+    /// Of UDP: packets that found no room, or were too long.
     #[serde(default)]
     pub(crate) dropped: u64,
 }

@@ -26,7 +26,7 @@ pub(crate) struct Flow {
     workload: Workload,
     peer: IpAddr,
     place: Place,
-    /// Packets that found no room.
+    /// Packets that found no room, or were too long.
     dropped: AtomicU64,
 }
 
@@ -66,7 +66,7 @@ impl Flow {
         &self.place
     }
 
-    /// Counts packets that found no room.
+    /// Counts packets that were not passed on.
     pub(crate) fn dropped(&self, packets: u64) {
         self.dropped.fetch_add(packets, Ordering::Relaxed);
     }

@@ -36,7 +36,7 @@ pub struct InFlight {
     pub bytes: u64,
     /// How far it is.
     pub stage: InFlightStage,
-    /// How many of its packets found no room (UDP).
+    /// How many of its packets found no room, or were too long (UDP).
     pub dropped: u64,
 }
 

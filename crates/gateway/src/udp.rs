@@ -13,6 +13,7 @@ mod route;
 mod serve;
 mod session;
 mod socket;
+mod upstream;
 
 use std::{
     net::IpAddr,

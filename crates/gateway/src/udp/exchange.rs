@@ -1,24 +1,25 @@
 //! The packets between a client and the upstream of one run.
 
-use std::{io, mem::MaybeUninit, pin::pin, time::Duration};
+use std::{io, mem::MaybeUninit, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     io::ReadBuf,
-    net::UdpSocket,
     task::yield_now,
     time::{Instant, sleep_until},
 };
 
 use super::{
     AT_A_TIME,
-    session::{Session, Way},
+    session::Session,
     socket::{LONGEST, PortSocket},
+    upstream::{Objection, Sent, Upstream, Way},
 };
 use crate::tunnel::has_left;
 
 /// How long packets that were not replied to are kept, in case the upstream turns out not to listen
-/// yet: its machine says so at once.
-const SETTLING: Duration = Duration::from_secs(1);
+/// yet. Its machine says so at once; but as long as that is not on its network yet, the kernel keeps what
+/// it is sent, and asks for it for three seconds.
+const SETTLING: Duration = Duration::from_secs(4);
 
 /// How an exchange ended.
 pub(super) enum Outcome {
@@ -38,7 +39,7 @@ impl Session {
         let workload = &self.route.spec().workload;
         // The time that it has waited is not idle time.
         self.said(0);
-        let socket = way.socket.clone();
+        let upstream = Arc::clone(&way.upstream);
         let run = way.run.clone();
         let mut news = workload.watch();
         let mut left = pin!(async {
@@ -49,17 +50,20 @@ impl Session {
         let settled_at = Instant::now() + SETTLING;
         let mut settled = pin!(sleep_until(settled_at));
         let mut has_replied = false;
-        let mut next = 0;
         let mut way = Some(way);
         loop {
             let mut is_behind = false;
             if way.is_some() {
-                match self.send_queued(&socket, &mut next).await {
+                match self.send_queued(&upstream).await {
                     Ok(is_through) => is_behind = !is_through,
                     Err(error) => return Outcome::Failed { error, has_replied },
                 }
                 if has_replied || settled_at <= Instant::now() {
-                    self.open(&mut way, next);
+                    // What was said against them may have come at the same moment.
+                    if let Err(error) = self.hear(upstream.objection()) {
+                        return Outcome::Failed { error, has_replied };
+                    }
+                    self.open(&mut way);
                 }
             }
             tokio::select! {
@@ -74,10 +78,12 @@ impl Session {
                         return Outcome::Failed { error, has_replied };
                     }
                 }
-                ready = socket.readable() => {
-                    match ready.and_then(|()| self.reply(&socket, replies)) {
-                        Ok(any) => has_replied |= any,
-                        Err(error) => return Outcome::Failed { error, has_replied },
+                news = upstream.has_news() => {
+                    let heard = news.and_then(|()| self.hear(upstream.objection()));
+                    // There may be replies as well.
+                    let replied = self.reply(&upstream, replies, &mut has_replied);
+                    if let Err(error) = heard.and(replied) {
+                        return Outcome::Failed { error, has_replied };
                     }
                     yield_now().await;
                 }
@@ -95,45 +101,78 @@ impl Session {
         }
     }
 
-    /// Sends what is queued from this number on, within a bound; whether that was all.
-    async fn send_queued(&self, socket: &UdpSocket, next: &mut u64) -> io::Result<bool> {
-        socket.writable().await?;
+    /// Sends what is queued, within a bound; whether that was all.
+    async fn send_queued(&self, upstream: &Upstream) -> io::Result<bool> {
         for _ in 0..AT_A_TIME {
-            let Some((number, packet)) = self.state().queue.get(*next) else { return Ok(true) };
-            socket.send(&packet).await?;
-            *next = number + 1;
+            upstream.writable().await?;
+            if !self.send_next(upstream)? {
+                return Ok(true);
+            }
         }
         Ok(false)
     }
 
+    /// Sends the next packet that is queued, if there is room for it; `false`: there is none.
+    fn send_next(&self, upstream: &Upstream) -> io::Result<bool> {
+        let queue = &mut self.state().queue;
+        let Some(packet) = queue.next() else { return Ok(false) };
+        match upstream.try_send(packet) {
+            Ok(Sent::Whole) => queue.has_sent(),
+            Ok(Sent::TooLong) => {
+                queue.skip();
+                self.flow.dropped(1);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// Hears what was said against the packets that were sent.
+    ///
+    /// # Errors
+    /// They were refused.
+    fn hear(&self, objection: Option<Objection>) -> io::Result<()> {
+        match objection {
+            Some(Objection::Refused(error)) => return Err(error),
+            Some(Objection::TooLong) => self.state().queue.begin_again(),
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Shows the way to whoever receives, unless something was queued meanwhile.
-    fn open(&self, way: &mut Option<Way>, next: u64) {
+    fn open(&self, way: &mut Option<Way>) {
         let mut state = self.state();
-        if state.queue.get(next).is_none() {
+        if state.queue.next().is_none() {
             state.queue.clear();
             state.way = way.take();
         }
     }
 
-    /// Passes on the replies that there are, within a bound; whether there was any.
+    /// Passes on the replies that there are, within a bound.
     #[expect(clippy::large_stack_arrays, reason = "not held over an await, and not written to")]
-    fn reply(&self, socket: &UdpSocket, replies: &PortSocket) -> io::Result<bool> {
+    fn reply(
+        &self,
+        upstream: &Upstream,
+        replies: &PortSocket,
+        has_replied: &mut bool,
+    ) -> io::Result<()> {
         let mut buffer = [const { MaybeUninit::uninit() }; LONGEST];
-        let mut any = false;
         for _ in 0..AT_A_TIME {
             let mut packet = ReadBuf::uninit(&mut buffer);
-            match socket.try_recv_buf(&mut packet) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(any),
-                Err(error) => return Err(error),
+            match upstream.try_receive(&mut packet) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return self.hear(Some(Objection::of(error))),
             }
-            any = true;
+            *has_replied = true;
             self.replied(packet.filled().len());
             // A client that is gone, or a queue that is full: a packet is lost, as packets are.
             if replies.try_reply(packet.filled(), self.client).is_err() {
                 self.flow.dropped(1);
             }
         }
-        Ok(any)
+        Ok(())
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,7 +12,6 @@ use std::{
 use drowse_provider::Deadline;
 use drowse_watcher::{Lease, LeaseKind, ReadyRun, WakeError};
 use tokio::{
-    net::UdpSocket,
     sync::Notify,
     time::{Instant, sleep},
 };
@@ -24,6 +22,7 @@ use super::{
     exchange::Outcome,
     queue::Queue,
     socket::{Client, PortSocket},
+    upstream::{Sent, Upstream, Way},
 };
 use crate::{InFlightStage, dial, flows::Flow, gateway::Inner, hold};
 
@@ -60,12 +59,6 @@ pub(super) struct State {
     has_ended: bool,
     /// Among the open sessions, until it ends.
     place: Option<Place>,
-}
-
-/// The upstream of a run, of which nothing bad is known.
-pub(super) struct Way {
-    pub(super) socket: Arc<UdpSocket>,
-    pub(super) run: Arc<ReadyRun>,
 }
 
 /// Why a session ended before its time.
@@ -122,8 +115,12 @@ impl Session {
         if let Some(way) = &state.way
             && !self.route.spec().workload.is_in_doubt(&way.run)
         {
-            match way.socket.try_send(packet) {
-                Ok(_) => return true,
+            match way.upstream.try_send(packet) {
+                Ok(Sent::Whole) => return true,
+                Ok(Sent::TooLong) => {
+                    self.flow.dropped(1);
+                    return true;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.flow.dropped(1);
                     return true;
@@ -148,7 +145,7 @@ impl Session {
         let client = self.client.peer.ip().to_canonical();
         let dropped = self.flow.dropped_so_far();
         if dropped > 0 {
-            tracing::info!(workload, route, %client, dropped, "packets found no room");
+            tracing::info!(workload, route, %client, dropped, "packets were dropped");
         }
         if let Err(error) = ended {
             let error = &error as &dyn std::error::Error;
@@ -178,10 +175,10 @@ impl Session {
             self.flow.is_at(InFlightStage::served(self.kind));
             let run = lease.run();
             let outcome = match self.connect(&run).await? {
-                Ok(socket) => self.exchange(Way { socket, run: run.clone() }, replies).await,
+                Ok(upstream) => self.exchange(Way { upstream, run: run.clone() }, replies).await,
                 Err(error) => Outcome::Failed { error, has_replied: false },
             };
-            self.state().way = None;
+            self.block(&outcome);
             drop(lease);
             match outcome {
                 Outcome::Idle => return Ok(()),
@@ -213,6 +210,15 @@ impl Session {
         }
     }
 
+    /// From here on packets are queued. Those that nobody may have had are to be sent again.
+    fn block(&self, outcome: &Outcome) {
+        let mut state = self.state();
+        state.way = None;
+        if !matches!(outcome, Outcome::Idle) {
+            state.queue.begin_again();
+        }
+    }
+
     async fn lease(&self, gateway: &Inner, deadline: Deadline) -> Result<Lease, WakeError> {
         let (spec, holder) = (self.route.spec(), &self.route.0.holder);
         if let Some(lease) = spec.workload.try_lease(holder, self.kind) {
@@ -227,7 +233,7 @@ impl Session {
     }
 
     /// A socket that sends to the upstream of `run`.
-    async fn connect(&self, run: &ReadyRun) -> Result<io::Result<Arc<UdpSocket>>, Ended> {
+    async fn connect(&self, run: &ReadyRun) -> Result<io::Result<Arc<Upstream>>, Ended> {
         let none = |why: String| Ended::NoUpstream(why);
         let upstream = self.route.spec().upstream.choose(&run.details);
         let upstream = upstream.map_err(|why| none(why.to_string()))?;
@@ -237,13 +243,7 @@ impl Session {
         let connecting = async {
             let addresses = dial::resolve(&target).await?;
             let to = addresses.first().copied().ok_or(io::ErrorKind::NotFound)?;
-            let any: IpAddr = match to {
-                SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-            };
-            let socket = UdpSocket::bind((any, 0)).await?;
-            socket.connect(to).await?;
-            Ok(Arc::new(socket))
+            Upstream::connect(to).await.map(Arc::new)
         };
         Ok(connecting.await)
     }

@@ -11,6 +11,7 @@ use drowse_provider::{
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{PhaseName, Policy, ReadyWhenRunning, Workload, WorkloadSpec};
+use socket2::{Domain, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream, UdpSocket},
     task::JoinHandle,
@@ -157,4 +158,33 @@ impl ServedUdp {
         client.connect(self.address).await.unwrap();
         client
     }
+}
+
+/// A UDP port that is kept from others: who sends there is told that nobody listens.
+pub(crate) struct Reserved {
+    pub(crate) address: SocketAddr,
+    _socket: Socket,
+}
+
+impl Reserved {
+    pub(crate) fn new() -> Self {
+        let socket = reusable(([127, 0, 0, 1], 0).into());
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        // It hears nobody but itself.
+        socket.connect(&address.into()).unwrap();
+        Self { address, _socket: socket }
+    }
+
+    /// From now on somebody listens, until this is dropped.
+    pub(crate) fn listen(&self) -> UdpSocket {
+        UdpSocket::from_std(reusable(self.address).into()).unwrap()
+    }
+}
+
+fn reusable(address: SocketAddr) -> Socket {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket
 }

@@ -13,17 +13,25 @@ use std::{
 use drowse_gateway::{Gateway, GatewayOptions, InFlightStage};
 use drowse_provider::{Action, Transport, testing::Step};
 use drowse_watcher::PhaseName;
-use tokio::{net::UdpSocket, task::JoinHandle};
+use tokio::{net::UdpSocket, task::JoinHandle, time::sleep};
 
 use crate::{
     client::{eventually, soon},
-    ports::{ServedUdp, Sleeper},
+    ports::{Reserved, ServedUdp, Sleeper},
 };
 
 /// Sends each packet back, with a word before it.
 struct Echo {
     address: SocketAddr,
     server: JoinHandle<()>,
+}
+
+impl Echo {
+    /// Returns when nobody listens there any more.
+    async fn ends(mut self) {
+        self.server.abort();
+        assert!(soon(&mut self.server).await.unwrap_err().is_cancelled());
+    }
 }
 
 impl Drop for Echo {
@@ -33,7 +41,10 @@ impl Drop for Echo {
 }
 
 async fn echo_at(address: &str, word: &'static str) -> Echo {
-    let socket = UdpSocket::bind(address).await.unwrap();
+    echo_on(UdpSocket::bind(address).await.unwrap(), word)
+}
+
+fn echo_on(socket: UdpSocket, word: &'static str) -> Echo {
     let address = socket.local_addr().unwrap();
     let server = tokio::spawn(async move {
         let mut packet = [0; 2048];
@@ -120,16 +131,61 @@ async fn replies_to_a_client_that_is_silent_keep_no_session_for_ever() {
     eventually("no session", || served.gateway.in_flight("app").is_empty()).await;
 }
 
+/// How long an application that runs may take until it listens: for so long it refuses.
+const LATE: Duration = Duration::from_millis(300);
+
 #[tokio::test]
-async fn packets_that_nobody_listened_for_yet_are_sent_again() {
-    let free = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let sleeper = Sleeper::new("app", Transport::Udp, free).await;
+async fn row_17_packets_that_nobody_listened_for_yet_are_sent_again() {
+    let reserved = Reserved::new();
+    let sleeper = Sleeper::new("app", Transport::Udp, reserved.address).await;
     let served = ServedUdp::new(gateway(), sleeper.udp()).await;
     let client = served.client().await;
+    // One alone: with the next one, it would be said of this that nobody had it.
     client.send(b"hello").await.unwrap();
     sleeper.is(PhaseName::Ready).await;
-    let _echo = echo_at(&free.to_string(), "late ").await;
+    sleep(LATE).await;
+    let _echo = echo_on(reserved.listen(), "late ");
     receives(&client, "late hello").await;
+    assert_eq!(sleeper.starts(), 1);
+}
+
+#[tokio::test]
+async fn row_17_also_while_it_has_been_ready_for_long() {
+    let reserved = Reserved::new();
+    let sleeper = Sleeper::new("app", Transport::Udp, reserved.address).await;
+    let served = ServedUdp::new(gateway(), sleeper.udp()).await;
+    let other = served.client().await;
+    let echo = echo_on(reserved.listen(), "");
+    other.send(b"hello").await.unwrap();
+    receives(&other, "hello").await;
+    // Its server is started again, within the same run.
+    echo.ends().await;
+    let client = served.client().await;
+    client.send(b"hello").await.unwrap();
+    sleep(LATE).await;
+    let _echo = echo_on(reserved.listen(), "late ");
+    receives(&client, "late hello").await;
+    assert_eq!(sleeper.starts(), 1);
+}
+
+/// IPv6 has room for some bytes more.
+#[tokio::test]
+async fn a_packet_that_is_too_long_for_its_upstream_is_dropped_alone() {
+    const TOO_LONG: [u8; 65_520] = [b'x'; 65_520];
+    let echo = echo().await;
+    let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await;
+    let served = ServedUdp::at("[::1]:0", gateway(), sleeper.udp()).await;
+    let client = UdpSocket::bind("[::1]:0").await.unwrap();
+    client.connect(served.address).await.unwrap();
+    // What waited, and what goes the short way.
+    for (round, dropped) in [("first", 1), ("second", 2)] {
+        client.send(&TOO_LONG).await.unwrap();
+        client.send(round.as_bytes()).await.unwrap();
+        receives(&client, round).await;
+        assert_eq!(served.gateway.in_flight("app")[0].dropped, dropped);
+    }
+    let now = sleeper.workload.snapshot();
+    assert_eq!((now.phase, now.last_error), (PhaseName::Ready, None));
     assert_eq!(sleeper.starts(), 1);
 }
 

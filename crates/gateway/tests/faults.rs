@@ -12,8 +12,14 @@
 mod application;
 #[path = "gateway/client.rs"]
 mod client;
+#[path = "gateway/ports.rs"]
+mod ports;
 #[path = "gateway/site.rs"]
 mod site;
+#[path = "faults/tcp.rs"]
+mod tcp;
+#[path = "faults/udp.rs"]
+mod udp;
 
 use std::{
     fs::File,

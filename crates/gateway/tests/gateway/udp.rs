@@ -171,7 +171,7 @@ async fn row_17_also_while_it_has_been_ready_for_long() {
 /// IPv6 has room for some bytes more.
 #[tokio::test]
 async fn a_packet_that_is_too_long_for_its_upstream_is_dropped_alone() {
-    const TOO_LONG: [u8; 65_520] = [b'x'; 65_520];
+    static TOO_LONG: [u8; 65_520] = [b'x'; 65_520];
     let echo = echo().await;
     let sleeper = Sleeper::new("app", Transport::Udp, echo.address).await;
     let served = ServedUdp::at("[::1]:0", gateway(), sleeper.udp()).await;

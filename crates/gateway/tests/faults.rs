@@ -12,6 +12,8 @@
 mod application;
 #[path = "gateway/client.rs"]
 mod client;
+#[path = "faults/leaving.rs"]
+mod leaving;
 #[path = "gateway/ports.rs"]
 mod ports;
 #[path = "gateway/site.rs"]

@@ -9,6 +9,7 @@
 
 mod exchange;
 mod queue;
+mod refusals;
 mod route;
 mod serve;
 mod session;

@@ -2,6 +2,7 @@
 
 use std::{io, mem::MaybeUninit, pin::pin, sync::Arc, time::Duration};
 
+use drowse_provider::Deadline;
 use tokio::{
     io::ReadBuf,
     task::yield_now,
@@ -21,6 +22,9 @@ use crate::tunnel::has_left;
 /// it is sent, and asks for it for three seconds.
 const SETTLING: Duration = Duration::from_secs(4);
 
+/// After which time packets are sent again that may have been refused without a word.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// How an exchange ended.
 pub(super) enum Outcome {
     /// Nothing has passed for long enough.
@@ -34,8 +38,13 @@ pub(super) enum Outcome {
 impl Session {
     /// Passes packets in both directions. What was queued is sent first, and kept until there is a
     /// reply, or no refusal for a while; after that packets go the way that is shown to
-    /// [`take`](Session::take).
-    pub(super) async fn exchange(&self, way: Way, replies: &PortSocket) -> Outcome {
+    /// [`take`](Session::take). Where refusals may not have been told, it is sent again, until `deadline`.
+    pub(super) async fn exchange(
+        &self,
+        way: Way,
+        replies: &PortSocket,
+        deadline: Deadline,
+    ) -> Outcome {
         let workload = &self.route.spec().workload;
         // The time that it has waited is not idle time.
         self.said(0);
@@ -47,8 +56,10 @@ impl Session {
             _ = news.wait_for(|now| has_left(now.phase)).await;
         });
         let mut idle = pin!(sleep_until(self.ends_at()));
-        let settled_at = Instant::now() + SETTLING;
+        let mut sent_at = Instant::now();
+        let mut settled_at = sent_at + SETTLING;
         let mut settled = pin!(sleep_until(settled_at));
+        let mut again = pin!(sleep_until(sent_at + AGAIN));
         let mut has_replied = false;
         let mut way = Some(way);
         loop {
@@ -86,6 +97,18 @@ impl Session {
                         return Outcome::Failed { error, has_replied };
                     }
                     yield_now().await;
+                }
+                () = again.as_mut(), if way.is_some() && !has_replied => {
+                    let is_unsaid = !self.route.0.refusals.silence_tells(sent_at);
+                    if is_unsaid && !deadline.remaining().is_zero() {
+                        self.state().queue.begin_again();
+                        // It was not idle.
+                        self.said(0);
+                        sent_at = Instant::now();
+                        settled_at = sent_at + SETTLING;
+                        settled.as_mut().reset(settled_at);
+                    }
+                    again.as_mut().reset(Instant::now() + AGAIN);
                 }
                 () = settled.as_mut(), if way.is_some() && settled_at > Instant::now() => {}
                 () = left.as_mut() => return Outcome::Left,

@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use drowse_watcher::{Holder, Workload};
 use tokio_util::sync::CancellationToken;
 
+use super::refusals::Refusals;
 use crate::{AllowedNetworks, Chooser, PassiveRule};
 
 /// What a UDP route is made of. Build it with [`UdpRouteSpec::new`] and set what differs.
@@ -53,13 +54,14 @@ pub(super) struct Inner {
     pub(super) spec: UdpRouteSpec,
     /// Made once: taking a lease must not look anything up.
     pub(super) holder: Holder,
+    pub(super) refusals: Refusals,
 }
 
 impl UdpRoute {
     /// A route as specified.
     pub fn new(spec: UdpRouteSpec) -> Self {
         let holder = spec.workload.holder(&format!("route {}", spec.name));
-        Self(Arc::new(Inner { spec, holder }))
+        Self(Arc::new(Inner { spec, holder, refusals: Refusals::default() }))
     }
 
     /// What it is made of.

@@ -175,7 +175,10 @@ impl Session {
             self.flow.is_at(InFlightStage::served(self.kind));
             let run = lease.run();
             let outcome = match self.connect(&run).await? {
-                Ok(upstream) => self.exchange(Way { upstream, run: run.clone() }, replies).await,
+                Ok(upstream) => {
+                    let way = Way { upstream, run: run.clone() };
+                    self.exchange(way, replies, deadline).await
+                }
                 Err(error) => Outcome::Failed { error, has_replied: false },
             };
             self.block(&outcome);
@@ -216,6 +219,9 @@ impl Session {
         state.way = None;
         if !matches!(outcome, Outcome::Idle) {
             state.queue.begin_again();
+        }
+        if matches!(outcome, Outcome::Failed { .. }) {
+            self.route.0.refusals.heard();
         }
     }
 

@@ -1,4 +1,4 @@
-//! WebSockets: a handshake is held as any request is, and what is not an application's own answer opens none.
+//! The handshake of a WebSocket is held as any request is, and what is not the application's own answer opens none.
 
 use std::net::{Ipv4Addr, SocketAddr};
 

@@ -13,6 +13,7 @@
 
 mod answers;
 mod deepen;
+mod doubt;
 mod failures;
 mod gates;
 mod hold;
@@ -49,6 +50,7 @@ pub(crate) use moment::Moment;
 pub(crate) use needs::{NeedOf, NeedsNow};
 pub(crate) use reason::Reason;
 
+use doubt::{Suspicion, Verdict};
 use failures::Failures;
 use gates::Gates;
 use mates::Mates;
@@ -66,6 +68,8 @@ pub(crate) struct Core {
     belief: Belief,
     /// It was told to run since it was last read.
     told_to_run: bool,
+    /// When that was read.
+    learned_at: Moment,
     reading: Option<Box<Reading>>,
     /// What is believed is in doubt: a read begun from now on settles it.
     stale: bool,
@@ -292,12 +296,16 @@ struct Outside {
 #[derive(Clone, Debug)]
 struct Proven {
     ready: Arc<ReadyRun>,
+    /// What is reported of it, and looked into while the gate is open.
+    suspicion: Option<Suspicion>,
 }
 
 #[derive(Debug)]
 struct Probing {
     in_flight: Option<EffectId>,
     next_at: Moment,
+    /// What has come of the reports that its upstream failed.
+    verdict: Verdict,
     /// What passed a probe and failed its requests soon after is not probed without a pause.
     condemned: Retry,
     /// When a probe last succeeded.
@@ -332,6 +340,7 @@ impl Core {
             effects: Vec::new(),
             belief: Belief::Unread,
             told_to_run: false,
+            learned_at: now,
             reading: None,
             stale: true,
             read: Retry::new(),
@@ -374,6 +383,7 @@ impl Core {
             probing: Probing {
                 in_flight: None,
                 next_at: now,
+                verdict: Verdict::Unrefuted,
                 condemned: Retry::new(),
                 passed_at: now,
                 since: now,
@@ -417,7 +427,9 @@ impl Core {
             Input::OrderDone { id, result } => self.order_done(now, id, result),
             Input::ReadDone { id, result } => self.read_done(now, id, result),
             Input::ProbeDone { id, result } => self.probe_done(now, id, result),
-            Input::UpstreamFailed { epoch } => self.upstream_failed(now, epoch),
+            Input::UpstreamFailed { epoch, number } => {
+                self.upstream_failed(now, epoch, number);
+            }
             Input::PolicyChanged(policy) => {
                 self.shared.follow(&policy);
                 self.policy = policy;

@@ -11,7 +11,7 @@ use std::{
 
 use drowse_provider::{Details, RunId};
 
-use crate::{sabotage::sabotaged, shared::Shared};
+use crate::{core::Moment, sabotage::sabotaged, shared::Shared};
 
 /// Whether a lease counts as use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,6 +131,8 @@ pub struct ReadyRun {
     pub run: Option<RunId>,
     /// The container as read in that run, without its labels: its addresses are those of this run.
     pub details: Arc<Details>,
+    /// When the run was first found ready.
+    pub(crate) first_ready: Moment,
 }
 
 /// A proof of use. While one is held the workload is not put to sleep; dropping it gives it back.

@@ -32,6 +32,7 @@ mod need;
 mod policy;
 mod readiness;
 mod record;
+mod reports;
 mod runtime;
 mod sabotage;
 mod shared;
@@ -53,6 +54,7 @@ pub use memory::Memory;
 pub use need::{Condition, Need, NeedState, Needs};
 pub use policy::{Circuit, Policy, Role, SleepMethod};
 pub use readiness::{Attempt, NotReady, Readiness, ReadyWhenHealthy, ReadyWhenRunning};
+pub use reports::Report;
 #[cfg(all(feature = "sabotage", debug_assertions))]
 #[doc(hidden)]
 pub use sabotage::{Sabotage, arm};

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Durat
 use drowse_provider::{Action, Error, ErrorKind, Provider, Watch, WatchItem};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{
-    sync::{Notify, oneshot, watch},
+    sync::{oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use crate::{
     WakeError,
     core::{AskId, Core, Effect, Held, Input, Moment},
     group::Membership,
+    reports::Told,
     sabotage::sabotaged,
     shared::{Shared, Standing},
     slots::OrderSlot,
@@ -54,7 +55,6 @@ pub(crate) struct Runtime {
     pub(crate) held_asleep: Option<Box<AsleepHold>>,
     pub(crate) commands: Receiver,
     pub(crate) withdrawn: Arc<Withdrawn>,
-    pub(crate) upstream_failed: Arc<Notify>,
     pub(crate) snapshots: watch::Sender<Snapshot>,
     pub(crate) holders: Box<dyn Fn() -> Vec<(String, u32)> + Send + Sync>,
     pub(crate) closing: CancellationToken,
@@ -146,7 +146,6 @@ impl Runtime {
         self.step(&mut life, Input::Tick);
         let mut watch_is_open = true;
         // Level-triggered, so that a notification that comes at any time is seen.
-        let upstream_failed = Arc::clone(&self.upstream_failed);
         let withdrawn = Arc::clone(&self.withdrawn);
         let shared = Arc::clone(&self.shared);
         loop {
@@ -182,9 +181,9 @@ impl Runtime {
                     // The last handle is gone.
                     None => break,
                 },
-                () = upstream_failed.notified() => Input::UpstreamFailed {
-                    epoch: self.shared.failed_epoch(),
-                },
+                Told { epoch, number } = shared.reports.told() => {
+                    Input::UpstreamFailed { epoch, number }
+                }
                 () = shared.let_go.notified() => {
                     if shared.take_mate_wakes() { Input::MateWakes } else { Input::LetGo }
                 }

@@ -79,6 +79,8 @@ mod armed {
         ForgetTheLastUse,
         /// A run that was told to have died serves on.
         IgnoreDeaths,
+        /// What does not answer the probe that looks into a report serves on.
+        ServeOnInDoubt,
         /// The minimum time awake does not count.
         IgnoreMinimumAwake,
         /// It sleeps whatever is said by those who are asked.

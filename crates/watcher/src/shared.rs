@@ -12,7 +12,8 @@ use arc_swap::ArcSwapOption;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
-    Memory, Need, Policy, ReadyRun, core::Moment, record::Record, standing::Stand, word::WarmWord,
+    Memory, Need, Policy, ReadyRun, core::Moment, record::Record, reports::Reports,
+    standing::Stand, word::WarmWord,
 };
 
 pub(crate) use crate::standing::Standing;
@@ -29,8 +30,8 @@ pub(crate) struct Shared {
     /// How often it became ready. Here, not in the core: it never goes back, not even when the
     /// core begins anew.
     epoch: AtomicU64,
-    /// The last epoch whose upstream was reported to fail: a level, so that no report is lost.
-    failed_epoch: AtomicU64,
+    /// That upstreams failed.
+    pub(crate) reports: Reports,
     /// Whether the end of a dependent's lease counts as use.
     lingers: AtomicBool,
     /// How many of the leases are those of dependents: never more than are counted in the word.
@@ -90,7 +91,7 @@ impl Shared {
             anchor,
             ready: ArcSwapOption::empty(),
             epoch: AtomicU64::new(0),
-            failed_epoch: AtomicU64::new(0),
+            reports: Reports::default(),
             lingers: AtomicBool::new(false),
             dependents: AtomicU32::new(0),
             passive: AtomicU32::new(0),
@@ -184,14 +185,6 @@ impl Shared {
 
     pub(crate) fn next_epoch(&self) -> u64 {
         self.epoch.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    pub(crate) fn report_failed(&self, epoch: u64) {
-        self.failed_epoch.fetch_max(epoch, Ordering::Relaxed);
-    }
-
-    pub(crate) fn failed_epoch(&self) -> u64 {
-        self.failed_epoch.load(Ordering::Relaxed)
     }
 
     /// Keeps what others ask of its policy.

@@ -11,15 +11,15 @@ use std::{
 
 use drowse_provider::{Deadline, Provider};
 use tokio::{
-    sync::{Notify, oneshot, watch},
-    time::{Instant, timeout_at},
+    sync::{oneshot, watch},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     AsleepHold, Change, Force, Hold, Holder, Lease, LeaseKind, Memory, Need, NeedState, Needs,
-    Policy, ReadyRun, SleepError, Snapshot, WakeError, WorkloadSpec,
-    core::AskId,
+    Policy, ReadyRun, Report, SleepError, Snapshot, WakeError, WorkloadSpec,
+    core::{AskId, Moment},
     group::Membership,
     holders::Holders,
     runtime::{
@@ -46,7 +46,6 @@ struct Inner {
     /// Bounded: when it is full, whoever asks waits for a place, at most to their deadline.
     commands: Sender,
     withdrawn: Arc<Withdrawn>,
-    upstream_failed: Arc<Notify>,
     closing: CancellationToken,
     last_ask: AtomicU64,
 }
@@ -57,6 +56,9 @@ const COMMANDS: usize = 16;
 /// What a request waits beyond its own deadline for its answer, which the task gives at the
 /// deadline.
 const ANSWER_MARGIN: Duration = Duration::from_secs(1);
+
+/// How long after a run was first found ready what it refuses may be still to come: another port, say.
+const YOUTH: Duration = Duration::from_secs(10);
 
 impl Workload {
     /// Starts to manage a container: reads its state, adopts it if it runs (as in use, for one idle
@@ -83,7 +85,6 @@ impl Workload {
         let (commands, received) = queue(COMMANDS);
         let (snapshots, snapshot) = watch::channel(Snapshot::unread(Instant::now()));
         let holders = Arc::new(Holders::default());
-        let upstream_failed = Arc::new(Notify::new());
         let withdrawn = Arc::new(Withdrawn::default());
         let closing = CancellationToken::new();
         let mut holds = spec.needs.hold(&spec.name);
@@ -108,7 +109,6 @@ impl Workload {
             held_asleep: spec.held_asleep.map(Box::new),
             commands: received,
             withdrawn: Arc::clone(&withdrawn),
-            upstream_failed: Arc::clone(&upstream_failed),
             snapshots,
             holders: Box::new({
                 let holders = Arc::clone(&holders);
@@ -124,7 +124,6 @@ impl Workload {
             snapshot,
             commands,
             withdrawn,
-            upstream_failed,
             closing,
             last_ask: AtomicU64::new(0),
         }));
@@ -232,20 +231,50 @@ impl Workload {
     /// later run. Then its addresses may be another container's by now. After [`close`](Self::close)
     /// nothing is observed any more, and nothing is in doubt.
     pub fn is_in_doubt(&self, run: &ReadyRun) -> bool {
-        let is_open = self.0.shared.word.look().is_open();
-        let serves = is_open && self.0.shared.ready_run().epoch == run.epoch;
         // Closing comes before the gate is shut for it.
         let is_closed = self.0.closing.is_cancelled();
-        !(serves || is_closed)
+        !(self.serves(run.epoch) || is_closed)
+    }
+
+    fn serves(&self, epoch: u64) -> bool {
+        self.0.shared.word.look().is_open() && self.0.shared.ready_run().epoch == epoch
     }
 
     /// Says that the upstream of `run` refused, was unreachable or closed early: takes the workload
     /// out of ready at once, until one read and one probe have shown how it is. Of an earlier run:
-    /// ignored. What fails again within a second of having passed its probe is probed after a pause,
-    /// which grows to a second: any number of reports cost few engine calls.
-    pub fn upstream_failed(&self, run: &ReadyRun) {
-        self.0.shared.report_failed(run.epoch);
-        self.0.upstream_failed.notify_one();
+    /// ignored.
+    ///
+    /// If that probe passes, the report is refuted. Others of the same run within the next minute, and
+    /// within a minute of the last that was refuted, are looked into while the workload stays ready: it is
+    /// probed, and taken out of ready only if it does not answer. What fails again within a second of
+    /// having passed its probe is probed after a pause, which grows to a second: any number of reports
+    /// cost few probes, and fewer engine calls.
+    pub fn upstream_failed(&self, run: &ReadyRun) -> Report {
+        let number = self.0.shared.reports.make(run.epoch);
+        Report { epoch: run.epoch, number, first_ready: run.first_ready }
+    }
+
+    /// Whether what was reported is the affair of whoever met it: `true` as soon as a probe that was made
+    /// after the report has passed while the run stayed ready. `false` as soon as the run has left ready
+    /// (whoever asks for a lease waits until it is known how it is), at the deadline, after
+    /// [`close`](Self::close), and of a run that was first found ready less than 10 s ago: more of it may
+    /// be still to come.
+    ///
+    /// Cancel safe: what was reported is looked into whoever waits for that.
+    pub async fn is_refuted(&self, report: Report, deadline: Deadline) -> bool {
+        let mut news = self.watch();
+        let leaves_ready = news.wait_for(|_| !self.serves(report.epoch));
+        tokio::select! {
+            // In this order: of a run that is not ready any more nothing is refuted.
+            biased;
+            () = self.0.closing.cancelled() => false,
+            _ = leaves_ready => false,
+            () = self.0.shared.reports.settled(report.number) => {
+                let now = Moment::at(self.0.shared.elapsed());
+                self.serves(report.epoch) && now.since(report.first_ready) >= YOUTH
+            }
+            () = sleep_until(deadline.at()) => false,
+        }
     }
 
     /// Puts it to sleep without waiting for its idle time; returns when it is asleep. Cancel safe:

@@ -5,7 +5,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -16,8 +16,8 @@ use drowse_provider::{
     testing::{ScriptedContainer, ScriptedEngine, Step},
 };
 use drowse_watcher::{
-    Busy, Force, Lease, LeaseKind, OrderSlots, PhaseName, Policy, Readiness, ReadyWhenRunning,
-    SleepError, SleepMethod, StopGate, WakeError, Workload, WorkloadSpec,
+    Attempt, Busy, Force, Lease, LeaseKind, NotReady, OrderSlots, PhaseName, Policy, Readiness,
+    ReadyWhenRunning, SleepError, SleepMethod, StopGate, WakeError, Workload, WorkloadSpec,
 };
 use tokio::time::timeout;
 
@@ -541,6 +541,73 @@ async fn row_49_what_died_unseen_is_started_again_for_the_request_that_finds_out
     let lease = home.lease().await.unwrap();
     assert_eq!(lease.run().run, home.app.observation().run, "another run");
     assert_eq!(home.app.calls(Action::Start), 2);
+}
+
+/// Answers as long as it is told to.
+#[derive(Debug, Default)]
+struct Listener(AtomicBool);
+
+#[async_trait]
+impl Readiness for Listener {
+    async fn probe(&self, _: &Details, _: Attempt) -> Result<(), NotReady> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(NotReady::new("connection refused")),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reports_is_told_whether_others_are_served() {
+    let listener = Arc::new(Listener::default());
+    listener.0.store(true, Ordering::Relaxed);
+    let home = Home::with(Policy::new(IDLE), listener.clone());
+    let far = || Deadline::after(PATIENCE);
+    let lease = home.lease().await.unwrap();
+    let report = home.workload.upstream_failed(&lease.run());
+    assert!(!home.workload.is_refuted(report, far()).await, "the first takes it out of ready");
+    let lease = home.lease().await.unwrap();
+    let run = lease.run();
+    let report = home.workload.upstream_failed(&run);
+    assert!(!home.workload.is_refuted(report, far()).await, "it is young");
+    assert!(!home.workload.is_in_doubt(&run));
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    for _ in 0..20 {
+        let report = home.workload.upstream_failed(&run);
+        assert!(home.workload.is_refuted(report, far()).await);
+        assert!(!home.workload.is_in_doubt(&run));
+    }
+    // Now it is so.
+    listener.0.store(false, Ordering::Relaxed);
+    let before = tokio::time::Instant::now();
+    let report = home.workload.upstream_failed(&run);
+    assert!(!home.workload.is_refuted(report, far()).await);
+    assert!(home.workload.is_in_doubt(&run));
+    assert!(
+        before.elapsed() <= Duration::from_secs(1),
+        "on a paused clock: {:?}",
+        before.elapsed()
+    );
+    listener.0.store(true, Ordering::Relaxed);
+    assert_eq!(home.lease().await.unwrap().run().run, run.run);
+    assert_eq!(home.app.calls(Action::Start), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_reports_is_told_at_the_deadline_or_when_it_is_managed_no_more() {
+    let home = Home::new();
+    let run = home.lease().await.unwrap().run();
+    let report = home.workload.upstream_failed(&run);
+    home.workload.is_refuted(report, Deadline::after(PATIENCE)).await;
+    let run = home.lease().await.unwrap().run();
+    let report = home.workload.upstream_failed(&run);
+    assert!(!home.workload.is_refuted(report, Deadline::after(Duration::ZERO)).await);
+    let report = home.workload.upstream_failed(&run);
+    let (is_refuted, ()) = tokio::join!(
+        home.workload.is_refuted(report, Deadline::after(PATIENCE)),
+        home.workload.close()
+    );
+    assert!(!is_refuted);
 }
 
 /// As an engine of several machines tells it in its lists.

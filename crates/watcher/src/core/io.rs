@@ -41,8 +41,9 @@ pub(crate) enum Input {
     ReadDone { id: EffectId, result: Result<Arc<Details>, Error> },
     /// A probe ended.
     ProbeDone { id: EffectId, result: Result<(), NotReady> },
-    /// The upstream of the run that became ready as number `epoch` refused, or closed early.
-    UpstreamFailed { epoch: u64 },
+    /// The upstream of the run that became ready as number `epoch` refused, or closed early: so say those
+    /// who report it, the last of them with this number.
+    UpstreamFailed { epoch: u64, number: u64 },
     /// There is another policy from now on.
     PolicyChanged(Policy),
     /// Its engine carries out as many orders as it may: this start was not given, and waits for its turn.

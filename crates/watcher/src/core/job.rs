@@ -46,6 +46,7 @@ impl Core {
                 epoch: self.shared.next_epoch(),
                 run: details.observation.run.clone(),
                 details: Arc::clone(details),
+                first_ready: now,
             }));
         }
         // The gate stays shut: each of them is counted on its own.

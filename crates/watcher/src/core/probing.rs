@@ -6,11 +6,11 @@ use drowse_provider::{ContainerStatus, Details};
 
 use crate::{NotReady, ReadyRun, readiness::Missing, sabotage::sabotaged};
 
-use super::{Belief, Core, Effect, EffectId, Moment, Proven, Reason};
+use super::{Belief, Core, Effect, EffectId, Moment, Proven, Reason, doubt::Verdict};
 
 const SHORTEST: Duration = Duration::from_millis(1);
 const LONGEST: Duration = Duration::from_millis(50);
-const WHEN_NOBODY_WAITS: Duration = Duration::from_secs(1);
+pub(super) const WHEN_NOBODY_WAITS: Duration = Duration::from_secs(1);
 /// How often the details are read anew of a run whose address is not there yet: at a Proxmox node
 /// that takes two calls and some 100 ms. A tenth of its age while somebody waits, within these.
 const SHORTEST_FOR_ADDRESS: Duration = Duration::from_millis(300);
@@ -21,8 +21,6 @@ const OTHER_ADDRESS_WHEN_NOBODY_WAITS: Duration = Duration::from_secs(30);
 /// And of one whose own health check has not passed, in case its engine's word was missed.
 const HEALTH_WHILE_SOMEBODY_WAITS: Duration = Duration::from_secs(3);
 const HEALTH_WHEN_NOBODY_WAITS: Duration = Duration::from_mins(1);
-/// What served for this long after a probe had found it ready was rightly found so.
-const RIGHTLY_READY_AFTER: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Something happened that may have made it ready.
@@ -48,16 +46,6 @@ impl Core {
         }
     }
 
-    /// Its upstream failed. If it was called ready only a moment ago, then its probe sees what its
-    /// requests do not: it is not called ready again without a pause, which grows.
-    pub(super) fn pause_if_condemned_again(&mut self, now: Moment) {
-        if now.since(self.probing.passed_at) < RIGHTLY_READY_AFTER {
-            self.probing.condemned.failed(now, SHORTEST, WHEN_NOBODY_WAITS);
-        } else {
-            self.probing.condemned.succeeded();
-        }
-    }
-
     /// The probe whose answer still matters.
     pub(crate) fn awaited_probe(&self) -> Option<EffectId> {
         self.probing.in_flight
@@ -69,10 +57,15 @@ impl Core {
 
     /// Whether there is anything to find out, and anywhere to ask.
     pub(super) fn may_probe(&self) -> bool {
-        self.proven.is_none()
+        self.is_in_question()
             && self.held.is_none()
             && self.probing.in_flight.is_none()
             && !matches!(self.probing.missing, Missing::Address | Missing::Health)
+    }
+
+    /// Whether it is to be found out whether it serves: it is not known to, or was reported not to.
+    fn is_in_question(&self) -> bool {
+        self.proven.is_none() || self.is_suspected()
     }
 
     /// Its engine is out of reach, and all that speaks against the run which was ready is a connection
@@ -81,7 +74,7 @@ impl Core {
     pub(super) fn answers_for_itself(&self) -> bool {
         self.lost.is_some()
             && self.order.is_none()
-            && self.probing.only_refused
+            && (self.probing.only_refused || self.is_suspected())
             && self.belief.is_running()
     }
 
@@ -119,7 +112,7 @@ impl Core {
             self.shut(Reason::AddressGone);
         }
         let is_awaited = matches!(self.probing.missing, Missing::Address | Missing::Health);
-        if self.proven.is_none() && (differs || is_awaited) {
+        if self.is_in_question() && (differs || is_awaited) {
             self.probing.in_flight = None;
             self.probe_soon(now);
         }
@@ -137,6 +130,7 @@ impl Core {
         }
         let id = self.new_id();
         self.probing.in_flight = Some(id);
+        self.probe_suspicion();
         let elapsed = now.since(self.probing.since);
         self.effects.push(Effect::Probe { id, details, elapsed });
     }
@@ -151,11 +145,21 @@ impl Core {
                     && (self.truth_is_known() || self.answers_for_itself()) =>
             {
                 let details = Arc::clone(details);
-                self.become_ready(now, details);
+                if self.is_suspected() && self.is_still_there(&details) {
+                    self.refute_reports(now);
+                } else {
+                    self.become_ready(now, details);
+                }
             }
             // Something is in doubt: what answered may have been an earlier run.
             (Ok(()), _) => self.probe_soon(now),
             (Err(not_ready), _) => {
+                if self.is_suspected() && !sabotaged!(ServeOnInDoubt) {
+                    self.condemn(now);
+                }
+                if self.probing.verdict == Verdict::Awaited {
+                    self.probing.verdict = Verdict::Unrefuted;
+                }
                 self.probing.missing = not_ready.missing();
                 let reason = not_ready.to_string();
                 if self.probing.last.as_deref() != Some(&reason) {
@@ -172,11 +176,23 @@ impl Core {
         }
     }
 
+    /// Whether requests are sent where these details have it. If not, who sends them is told.
+    fn is_still_there(&self, details: &Details) -> bool {
+        self.proven.as_ref().is_some_and(|Proven { ready, .. }| {
+            addresses(&ready.details).eq(addresses(details))
+                && ready.details.exposed == details.exposed
+                && ready.details.published == details.published
+        })
+    }
+
     fn become_ready(&mut self, now: Moment, details: Arc<Details>) {
+        let served_before = self.served_since.is_some();
+        let first_ready = *self.served_since.get_or_insert(now);
         let ready = Arc::new(ReadyRun {
             epoch: self.shared.next_epoch(),
             run: details.observation.run.clone(),
             details,
+            first_ready,
         });
         if std::mem::take(&mut self.sleep.is_of_our_start) {
             self.sleep.woken_at = Some(now);
@@ -193,16 +209,15 @@ impl Core {
                 self.shared.word.touch(now.as_millis());
             }
             self.reason = Reason::Woken;
-        } else if self.served_since.is_some() {
+        } else if served_before {
             self.last_wake_took = None;
             self.reason = Reason::AnswersAgain;
         } else {
             self.last_wake_took = None;
             self.reason = self.reason.clone().answers();
         }
-        self.served_since.get_or_insert(now);
+        self.settle_reports(now);
         self.probing.last = None;
-        self.probing.missing = Missing::Nothing;
         self.probing.only_refused = false;
         self.probing.passed_at = now;
         self.outside.stopping = false;
@@ -214,7 +229,7 @@ impl Core {
         self.sleep.is_held = false;
         self.sleep.is_locked = false;
         self.sleep.check_at = now;
-        self.open(Proven { ready });
+        self.open(Proven { ready, suspicion: None });
     }
 
     /// Whether a wake counts as use: not if it is only there for those who need it, and they are still
@@ -228,6 +243,7 @@ impl Core {
     pub(super) fn open(&mut self, proven: Proven) {
         let waiting = u32::try_from(self.waiters.len()).unwrap_or(u32::MAX);
         self.shared.open(Arc::clone(&proven.ready), waiting);
+        self.probing.missing = Missing::Nothing;
         self.proven = Some(proven);
         let forgotten = usize::from(sabotaged!(ForgetAWaiter));
         self.effects.extend(self.waiters.take_all().skip(forgotten).map(Effect::Grant));

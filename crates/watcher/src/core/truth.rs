@@ -10,7 +10,7 @@ use drowse_provider::{
 use crate::{readiness::Missing, sabotage::sabotaged};
 
 use super::{
-    Belief, Core, Effect, EffectId, Lost, Moment, OrderState, Reading, Reason,
+    Belief, Core, Effect, EffectId, Lost, Moment, OrderState, Reading, Reason, doubt::Verdict,
     failures::is_of_permission, needs::may_run, orders::STOP_TIMEOUT,
 };
 
@@ -181,6 +181,7 @@ impl Core {
             self.shared.word.shut();
             self.reason = reason;
             self.probing.last = None;
+            self.probing.verdict = Verdict::Unrefuted;
         }
     }
 
@@ -188,16 +189,6 @@ impl Core {
     fn resume_nothing(&mut self) {
         if let Some(open) = &mut self.order {
             open.resume = None;
-        }
-    }
-
-    pub(super) fn upstream_failed(&mut self, now: Moment, epoch: u64) {
-        if self.proven.as_ref().is_some_and(|proven| proven.ready.epoch == epoch) {
-            self.shut(Reason::UpstreamFailed);
-            self.doubt_belief();
-            self.probing.only_refused = true;
-            self.probe_soon(now);
-            self.pause_if_condemned_again(now);
         }
     }
 
@@ -338,6 +329,7 @@ impl Core {
     fn learn(&mut self, now: Moment, new: Belief) {
         let old = std::mem::replace(&mut self.belief, new);
         self.told_to_run = false;
+        self.learned_at = now;
         self.recheck_at = match self.belief.status() {
             Some(ContainerStatus::Error(Unusable::Restarting | Unusable::Removing)) => {
                 Some(now + RECHECK)
@@ -558,6 +550,7 @@ impl Core {
         self.probing.missing = Missing::Nothing;
         self.probing.only_refused = false;
         self.probing.next_at = now;
+        self.probing.verdict = Verdict::Unrefuted;
         self.probing.condemned.succeeded();
         self.probing.since = self.wake.ordered_at.unwrap_or(now);
         self.wake.locked = None;

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use drowse_provider::Network;
+use futures::FutureExt;
 
 use super::*;
 
@@ -51,6 +52,28 @@ impl Bench {
             }
         }
     }
+}
+
+#[test]
+fn what_is_elsewhere_after_a_refuted_report_is_ready_there() {
+    let mut bench = Bench::at_passing_address(false);
+    bench.read_answers(Ok(at(&["10.0.0.7"])));
+    bench.probe_succeeds();
+    bench.pass(Duration::from_mins(1));
+    bench.upstream_fails();
+    bench.read_answers(Ok(at(&["10.0.0.7"])));
+    bench.probe_succeeds();
+    bench.pass(Duration::from_secs(15));
+    let epoch = bench.shared.ready_run().epoch;
+    bench.upstream_fails();
+    bench.read_answers(Ok(at(&["10.0.0.8"])));
+    bench.probe_succeeds();
+    let ready = bench.shared.ready_run();
+    assert_eq!(ready.epoch, epoch + 1, "its connections are made anew");
+    assert_eq!(ready.details.networks, at(&["10.0.0.8"]).networks);
+    assert!(bench.shared.word.look().is_open());
+    // Who reported what it was before is told to ask again.
+    assert!(bench.shared.reports.settled(2).now_or_never().is_some());
 }
 
 #[test]
@@ -137,8 +160,7 @@ fn a_ready_upstream_that_refuses_is_looked_for_at_its_present_address() {
     bench.probe_succeeds();
     bench.end_lease();
     bench.pass(Duration::from_mins(1));
-    let epoch = bench.shared.ready_run().epoch;
-    bench.tell(Input::UpstreamFailed { epoch });
+    bench.upstream_fails();
     let ask = bench.ask(FAR);
     assert!(!bench.probes(), "first the read");
     bench.read_answers(Ok(at(&["10.0.0.8"])));

@@ -130,6 +130,14 @@ impl Bench {
         })
     }
 
+    pub(super) fn reading_is_due(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::Read { .. }))
+    }
+
+    pub(super) fn probe_is_due(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::Probe { .. }))
+    }
+
     pub(super) fn read_answers(&mut self, result: Result<Details, Error>) {
         let id = self.reading().expect("a read");
         self.tell(Input::ReadDone { id, result: result.map(Arc::new) });
@@ -151,6 +159,13 @@ impl Bench {
 
     pub(super) fn probe_succeeds(&mut self) {
         self.probe_answers(Ok(()));
+    }
+
+    /// Somebody reports that its upstream failed.
+    pub(super) fn upstream_fails(&mut self) {
+        let epoch = self.shared.ready_run().epoch;
+        let number = self.shared.reports.make(epoch);
+        self.tell(Input::UpstreamFailed { epoch, number });
     }
 
     pub(super) fn granted(&mut self) -> Vec<AskId> {

@@ -325,8 +325,7 @@ fn a_lock_that_is_gone_is_blamed_for_nothing() {
     bench.probe_succeeds();
     assert_eq!(bench.granted().len(), 1);
     bench.pass(Duration::from_mins(1));
-    let epoch = bench.shared.ready_run().epoch;
-    bench.tell(Input::UpstreamFailed { epoch });
+    bench.upstream_fails();
     bench.ask(FAR);
     bench.read_says(running("one"));
     bench.probe_answers(Err(NotReady::new("timed out")));

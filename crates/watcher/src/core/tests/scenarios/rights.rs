@@ -160,8 +160,7 @@ fn row_51_what_refused_a_connection_while_its_engine_is_away_is_asked_itself() {
             bench.pass(Duration::from_mins(1));
             bench.tell(Input::Watched(Err(refusal.clone())));
             bench.read_answers(Err(refusal.clone()));
-            let epoch = bench.shared.ready_run().epoch;
-            bench.tell(Input::UpstreamFailed { epoch });
+            bench.upstream_fails();
             let ask = bench.ask(FAR);
             (bench, ask)
         };

@@ -200,8 +200,7 @@ fn the_look_before_a_sleep_does_not_hold_up_the_news() {
 fn hung_and_given_up() -> Bench {
     let mut bench = Bench::ready("one");
     bench.pass(Duration::from_mins(1));
-    let epoch = bench.shared.ready_run().epoch;
-    bench.tell(Input::UpstreamFailed { epoch });
+    bench.upstream_fails();
     bench.ask(Duration::from_secs(5));
     bench.read_says(running("one"));
     bench.probe_answers(Err(NotReady::new("timed out")));

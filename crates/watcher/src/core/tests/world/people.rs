@@ -32,7 +32,8 @@ impl World {
             }
             7 if self.leases > 0 && self.grants > 0 && self.dice.roll(20) == 0 => {
                 let epoch = self.shared.ready_run().epoch;
-                self.tell(Input::UpstreamFailed { epoch });
+                let number = self.shared.reports.make(epoch);
+                self.tell(Input::UpstreamFailed { epoch, number });
             }
             8 if self.dice.roll(3) == 0 => self.ask_for_sleep(Force::No),
             9 if self.dice.permille(self.faults.locks) => self.lock(),

@@ -97,14 +97,24 @@ pub(crate) async fn use_it(
             let world = world.lock();
             serves = world.serves(index) && world.containers[index].run_id == run.run;
         }
-        if !serves && dice.percent(70) {
+        let report = if !serves && dice.percent(70) {
             world.lock().step(format_args!("client {number} of w{index} finds it dead"));
+            Some(workload.upstream_failed(&run))
+        } else {
+            None
+        };
+        // It says so of the whole of it, which is well.
+        if serves && dice.percent(20) {
+            world.lock().step(format_args!("client {number} of w{index} finds a part of it dead"));
             workload.upstream_failed(&run);
         }
         drop(using);
         drop(lease);
         if serves || left != request.held {
             return Answer::Served;
+        }
+        if let Some(report) = report {
+            workload.is_refuted(report, deadline).await;
         }
         if deadline.has_passed() {
             break;

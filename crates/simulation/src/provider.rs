@@ -213,11 +213,13 @@ impl Readiness for Serves {
             (dice.millis(before.0, before.1), after)
         };
         tokio::time::sleep(before).await;
+        let run = details.observation.run.as_ref();
         if !self.world.lock().serves(self.container) {
+            self.world.lock().not_probed(self.container, run);
             return Err(NotReady::new("connection refused"));
         }
         tokio::time::sleep(after).await;
-        self.world.lock().probed(self.container, details.observation.run.as_ref());
+        self.world.lock().probed(self.container, run);
         Ok(())
     }
 }

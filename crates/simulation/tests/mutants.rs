@@ -63,6 +63,7 @@ mutants! {
     circuit_stays_open: CircuitStaysOpen, Asleep | Repaired, 30;
     forget_the_last_use: ForgetTheLastUse, InUse, 20;
     ignore_deaths: IgnoreDeaths, Ready, 150;
+    serve_on_in_doubt: ServeOnInDoubt, Ready, 150;
     ignore_minimum_awake: IgnoreMinimumAwake, InUse, 150;
     ignore_gates: IgnoreGates, InUse | Together, 400;
     ignore_starts_from_outside: IgnoreStartsFromOutside, InUse, 200;

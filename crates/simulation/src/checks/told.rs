@@ -146,6 +146,14 @@ impl World {
         }
     }
 
+    /// A probe of this run was not answered.
+    pub(crate) fn not_probed(&mut self, index: usize, run: Option<&RunId>) {
+        if self.records[index].proven.as_ref() == run {
+            self.step(format_args!("w{index} does not answer a probe of {run:?} any more"));
+            self.loses_proof(index);
+        }
+    }
+
     /// A probe of this run was answered.
     pub(crate) fn probed(&mut self, index: usize, run: Option<&RunId>) {
         self.step(format_args!("w{index} answers a probe of {run:?}"));

@@ -1,6 +1,7 @@
 //! Connections to upstreams.
 
 mod answering;
+mod lookup;
 mod race;
 mod secure;
 mod stream;
@@ -14,7 +15,7 @@ use tokio::{
 };
 
 use self::secure::Secure;
-pub(crate) use self::{answering::Answering, race::connect, stream::Stream};
+pub(crate) use self::{answering::Answering, lookup::Lookup, race::connect, stream::Stream};
 use crate::{
     UpstreamScheme,
     shortage::Unresolved,

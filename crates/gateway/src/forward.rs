@@ -87,7 +87,8 @@ async fn carry(
 }
 
 /// Reports what failed, waits until the workload is ready again, and sends the request again if it
-/// may be: until its deadline if nothing of it was sent, once more if something was.
+/// may be: once more if something of it was sent, else until its deadline, or until it is known that
+/// nobody but this request is refused.
 async fn send_again(
     exchange: &Exchange,
     mut run: Arc<ReadyRun>,
@@ -99,7 +100,7 @@ async fn send_again(
     let mut pause = Duration::ZERO;
     let mut sent = 0;
     loop {
-        if failure.condemns_the_run {
+        let report = failure.condemns_the_run.then(|| {
             let error = failure.problem.words();
             tracing::debug!(
                 workload = workload.name(),
@@ -107,13 +108,19 @@ async fn send_again(
                 error,
                 "upstream failed"
             );
-            workload.upstream_failed(&run);
-        }
+            workload.upstream_failed(&run)
+        });
         sent += u32::from(failure.was_sent);
         let request = match failure.again {
             Some(request) if sent < MAX_SENT && deadline.remaining() > pause => request,
             _ => return Err(Box::new(failed(exchange, failure.problem))),
         };
+        if let Some(report) = report.filter(|_| !failure.was_sent) {
+            exchange.flight.is_at(InFlightStage::Waiting);
+            if hold::is_refuted(exchange, report, deadline).await? {
+                return Err(Box::new(failed(exchange, failure.problem)));
+            }
+        }
         sleep(pause).await;
         pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drowse_provider::Deadline;
-use drowse_watcher::{Lease, LeaseKind, PhaseName, WakeError, Workload};
+use drowse_watcher::{Lease, LeaseKind, PhaseName, Report, WakeError, Workload};
 use http::{Response, header::USER_AGENT, request::Parts};
 use tokio::time::{Instant, timeout};
 
@@ -32,9 +32,7 @@ pub(crate) async fn lease(
     deadline: Deadline,
 ) -> Result<Lease, Box<Response<ResponseBody>>> {
     let workload = exchange.workload();
-    if let Err(too_many) = exchange.wait() {
-        return Err(Box::new(refused(workload.name(), too_many).into_response()));
-    }
+    join(exchange)?;
     if parts.headers.keys().any(headers::names_others) {
         exchange.context().note_forwarder();
     }
@@ -61,6 +59,26 @@ pub(crate) async fn lease(
             Err(Box::new(problem.retry_after(Duration::from_secs(5)).into_response()))
         }
     }
+}
+
+/// Waits until it is known what came of a report by a request of which nothing was sent: whether the
+/// application serves others, and this one is not to wait for it. Or the answer that it gets instead.
+pub(crate) async fn is_refuted(
+    exchange: &Exchange,
+    report: Report,
+    deadline: Deadline,
+) -> Result<bool, Box<Response<ResponseBody>>> {
+    join(exchange)?;
+    tokio::select! {
+        is_refuted = exchange.workload().is_refuted(report, deadline) => Ok(is_refuted),
+        () = exchange.context().phases.expired.cancelled() => Ok(true),
+    }
+}
+
+/// Counts it among those who wait, or returns the answer that it gets instead.
+fn join(exchange: &Exchange) -> Result<(), Box<Response<ResponseBody>>> {
+    let refused = |too_many| refused(exchange.workload().name(), too_many).into_response();
+    exchange.wait().map_err(|too_many| Box::new(refused(too_many)))
 }
 
 /// What a request gets that finds too many before it.

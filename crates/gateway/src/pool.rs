@@ -8,7 +8,6 @@ mod obtain;
 
 use std::{
     io,
-    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -22,7 +21,7 @@ use drowse_watcher::{PhaseName, ReadyRun, Snapshot, Workload};
 use futures::future::OptionFuture;
 use tokio::{
     runtime::Handle,
-    sync::{Notify, OnceCell, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     task::AbortHandle,
     time::{Instant, sleep_until, timeout},
 };
@@ -33,7 +32,7 @@ use self::{
     multiplexed::{Multiplexed, Share},
 };
 use crate::{
-    dial::{self, Dialer, Protocols, Spoken},
+    dial::{Dialer, Lookup, Protocols, Spoken},
     upstream::{Chooser, NoUpstream, Target, Upstream},
 };
 
@@ -141,8 +140,7 @@ pub(crate) struct Pool {
     workload: Workload,
     dialer: Arc<Dialer>,
     upstream: Result<Upstream, NoUpstream>,
-    /// A name is looked up once per run.
-    addresses: OnceCell<Vec<SocketAddr>>,
+    lookup: Lookup,
     kept: Mutex<Kept>,
     /// Turns to open a connection for one request at a time. They are the run's: who waits for one
     /// that is gone is in nobody's way.
@@ -227,7 +225,7 @@ impl Pool {
             workload: pools.workload.clone(),
             dialer: Arc::clone(&pools.dialer),
             upstream: pools.chooser.choose(&run.details),
-            addresses: OnceCell::new(),
+            lookup: Lookup::default(),
             kept: Mutex::default(),
             alone: Semaphore::new(OPENINGS),
             shared: Semaphore::new(1),
@@ -298,8 +296,14 @@ impl Pool {
         protocols: Protocols,
         place: Place,
     ) -> io::Result<Connection> {
-        let addresses = self.addresses.get_or_try_init(|| dial::resolve(target)).await?;
-        let dialled = self.dialer.dial(addresses, protocols, CONNECT_TIMEOUT).await?;
+        let addresses = self.lookup.addresses(target).await?;
+        let dialled = match self.dialer.dial(&addresses, protocols, CONNECT_TIMEOUT).await {
+            Ok(dialled) => dialled,
+            Err(error) => {
+                self.lookup.was_in_vain().await;
+                return Err(error);
+            }
+        };
         if dialled.spoken == Spoken::Http2 {
             let over = until_run_ended(self.workload.clone(), Arc::clone(&self.run));
             let shared = Multiplexed::greet(dialled.stream, place, over, &self.crowd).await?;

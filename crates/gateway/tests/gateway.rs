@@ -22,6 +22,8 @@ mod access;
 mod answers;
 #[path = "gateway/crowded.rs"]
 mod crowded;
+#[path = "gateway/doubt.rs"]
+mod doubt;
 #[path = "gateway/events.rs"]
 mod events;
 #[path = "gateway/framing.rs"]

@@ -259,11 +259,7 @@ impl Passage<'_> {
                         Outcome::Closed { was_sent } => sent_in_vain += u32::from(was_sent),
                     }
                     silent += u32::from(!is_young);
-                    // It may be the application's answer to this very client, who must not take it
-                    // from all others again and again.
-                    if self.route.0.doubted.is_due() {
-                        workload.upstream_failed(&run);
-                    }
+                    workload.upstream_failed(&run);
                     io::ErrorKind::UnexpectedEof.into()
                 }
                 Err(error) => {
@@ -330,8 +326,14 @@ impl Passage<'_> {
             return Ok(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let connecting = async {
-            let addresses = openings.addresses.get_or_try_init(|| dial::resolve(&target)).await?;
-            let mut stream = dial::connect(addresses, CONNECT_TIMEOUT).await?;
+            let addresses = openings.lookup.addresses(&target).await?;
+            let mut stream = match dial::connect(&addresses, CONNECT_TIMEOUT).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    openings.lookup.was_in_vain().await;
+                    return Err(error);
+                }
+            };
             if let Some(version) = spec.send_proxy_protocol {
                 stream.write_all(&proxy_protocol::header(version, self.between)).await?;
             }

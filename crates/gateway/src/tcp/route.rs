@@ -2,19 +2,15 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use drowse_provider::RunId;
 use drowse_watcher::{Holder, ReadyRun, Workload};
-use tokio::{
-    sync::{OnceCell, Semaphore},
-    time::Instant,
-};
+use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{AllowedNetworks, Chooser, HostPattern, PassiveRule, ProxyProtocol, seldom::Seldom};
+use crate::{AllowedNetworks, Chooser, HostPattern, PassiveRule, ProxyProtocol, dial::Lookup};
 
 /// How many connections of one route are being opened at a time: thousands that were held during a
 /// wake must not hit the application's listen queue at once.
@@ -83,25 +79,22 @@ pub(super) struct Inner {
     openings: Mutex<(u64, Arc<Openings>)>,
     /// The present run, and when it was connected to first.
     first: Mutex<(Option<RunId>, Instant)>,
-    /// When the present run was doubted last since it closed a connection without a word.
-    pub(super) doubted: Seldom,
 }
 
 /// The opening of connections to one run.
 pub(super) struct Openings {
     /// The turns to connect to it.
     pub(super) turns: Semaphore,
-    /// Where it is: a name is looked up once.
-    pub(super) addresses: OnceCell<Vec<SocketAddr>>,
+    pub(super) lookup: Lookup,
 }
 
 impl TcpRoute {
     /// A route as specified.
     pub fn new(spec: TcpRouteSpec) -> Self {
         let holder = spec.workload.holder(&format!("route {}", spec.name));
-        let (openings, doubted) = (Mutex::new(openings(0)), Seldom::default());
+        let openings = Mutex::new(openings(0));
         let first = Mutex::new((None, Instant::now()));
-        Self(Arc::new(Inner { spec, holder, openings, first, doubted }))
+        Self(Arc::new(Inner { spec, holder, openings, first }))
     }
 
     /// What it is made of.
@@ -132,7 +125,7 @@ impl Inner {
 }
 
 fn openings(epoch: u64) -> (u64, Arc<Openings>) {
-    let openings = Openings { turns: Semaphore::new(OPENINGS), addresses: OnceCell::new() };
+    let openings = Openings { turns: Semaphore::new(OPENINGS), lookup: Lookup::default() };
     (epoch, Arc::new(openings))
 }
 

@@ -550,10 +550,8 @@ struct Listener(AtomicBool);
 #[async_trait]
 impl Readiness for Listener {
     async fn probe(&self, _: &Details, _: Attempt) -> Result<(), NotReady> {
-        match self.0.load(Ordering::Relaxed) {
-            true => Ok(()),
-            false => Err(NotReady::new("connection refused")),
-        }
+        let answers = self.0.load(Ordering::Relaxed);
+        answers.then_some(()).ok_or_else(|| NotReady::new("connection refused"))
     }
 }
 

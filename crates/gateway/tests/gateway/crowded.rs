@@ -59,8 +59,12 @@ async fn one_is_refused(
     slow: &Slow,
     answers: impl IntoIterator<Item = ResponseFuture>,
 ) -> (Answer, Vec<Answer>) {
+    let epoch = || slow.site.workload.ready_run().map(|run| run.epoch);
+    let before = epoch();
     let mut answers: FuturesUnordered<_> = answers.into_iter().map(read).collect();
     let refused = soon(answers.next()).await.unwrap();
+    // At once, and not when the one who connects has given up.
+    assert!(before.is_some() && epoch() == before);
     refused.is_problem(503, "too-many-waiting");
     assert_eq!(refused.header("retry-after"), "10");
     slow.opens();

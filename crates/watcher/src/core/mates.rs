@@ -18,6 +18,9 @@ const WITHOUT_NEEDS: Duration = Duration::from_secs(5);
 pub(super) struct Mates {
     /// When it is looked whether one of them is used, since it sleeps and they had no part in that.
     look_at: Option<Moment>,
+    /// When it was last to wake with another of them, if it has not run since: what somebody had wanted of
+    /// it before counts no more.
+    woken_at: Option<Moment>,
     lasting: Retry,
 }
 
@@ -25,6 +28,7 @@ impl Mates {
     /// It runs: whatever kept it from that is over.
     pub(super) fn forget(&mut self) {
         self.look_at = None;
+        self.woken_at = None;
         self.lasting.succeeded();
     }
 }
@@ -32,7 +36,7 @@ impl Mates {
 impl Core {
     /// The same, of a member of a group.
     pub(crate) fn with_mates(mut self, exist: bool) -> Self {
-        let mates = || Box::new(Mates { look_at: None, lasting: Retry::new() });
+        let mates = || Box::new(Mates { look_at: None, woken_at: None, lasting: Retry::new() });
         self.mates = exist.then(mates);
         self
     }
@@ -50,6 +54,7 @@ impl Core {
             }
             self.wake.wanted = true;
             self.wake.is_for_users = true;
+            self.mates.iter_mut().for_each(|mates| mates.woken_at = Some(now));
         }
     }
 
@@ -95,7 +100,7 @@ impl Core {
         }
         let Some(mates) = &mut self.mates else { return };
         let is_due = mates.look_at.take_if(|at| *at <= now).is_some();
-        let is_others_will = self.outside.ended_at.is_some() || self.sleep.requested_at.is_some();
+        let is_others_will = self.outside.ended_at.max(self.sleep.requested_at) > mates.woken_at;
         if is_due && !is_others_will {
             self.effects.push(Effect::LookAtMates);
         }

@@ -524,7 +524,6 @@ impl Core {
     fn is_used_since_its_start(&mut self, now: Moment) {
         self.shared.word.touch(now.as_millis());
         self.awake_since = now;
-        self.sleep.woken_at = None;
     }
 
     fn begin_run(&mut self, now: Moment, old: &Belief) {

@@ -103,7 +103,11 @@ fn what_dies_is_looked_into_and_what_others_end_is_left_to_them() {
     bench.pass(FAR);
     bench.tell(Input::LetGo);
     assert!(!bench.looks_at_mates());
-    // Until one of them wakes.
+    // Until one of them wakes, whatever comes of that at first.
+    bench.tell(Input::MateWakes);
+    bench.order_answers(&Order::Start, Err(port_is_taken()));
+    bench.read_says(stopped("two"));
+    assert_eq!(bench.looks_after(), SECOND * 2);
     bench.tell(Input::MateWakes);
     bench.wake_up("three");
 }

@@ -322,7 +322,7 @@ fn row_41_a_run_that_was_said_to_have_ended_does_not_answer_for_itself() {
     let mut bench = Bench::ready("one");
     bench.pass(Duration::from_mins(1));
     let epoch = bench.shared.ready_run().epoch;
-    bench.tell(Input::UpstreamFailed { epoch });
+    bench.tell(Input::UpstreamFailed { epoch, number: 1 });
     bench.synced(running("one"));
     let restarting = ContainerStatus::Error(Unusable::Restarting);
     bench.read_says(Observation::new(restarting, Some(RunId::new("one"))));

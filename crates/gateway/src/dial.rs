@@ -121,6 +121,24 @@ pub(crate) async fn resolve(target: &Target) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
+/// The same, for at most `bound`.
+pub(crate) async fn resolve_within(
+    bound: Duration,
+    target: &Target,
+) -> io::Result<Vec<SocketAddr>> {
+    timeout(bound, resolve(target))
+        .await
+        .unwrap_or_else(|_| Err(not_resolved_within(bound, target)))
+}
+
+fn not_resolved_within(bound: Duration, target: &Target) -> io::Error {
+    let error = late("there was no answer", bound);
+    match target {
+        Target::Socket(_) => error,
+        Target::Name(name, _) => Unresolved { name: name.clone(), source: Some(error) }.into(),
+    }
+}
+
 fn late(what: &str, bound: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("{what} within {bound:?}"))
 }

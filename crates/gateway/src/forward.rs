@@ -1,6 +1,6 @@
 //! To the upstream and back: sending a request, and what becomes of it when the upstream fails.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use drowse_provider::Deadline;
 use drowse_watcher::{Lease, ReadyRun};
@@ -87,8 +87,8 @@ async fn carry(
 }
 
 /// Reports what failed, waits until the workload is ready again, and sends the request again if it
-/// may be: once more if something of it was sent, else until its deadline, or until it is known that
-/// nobody but this request is refused.
+/// may be: once more if something of it was sent, else until its deadline, or until it is known for a second
+/// time that nobody but this request is refused: the first time it may have met a moment.
 async fn send_again(
     exchange: &Exchange,
     mut run: Arc<ReadyRun>,
@@ -99,6 +99,7 @@ async fn send_again(
     let workload = exchange.workload();
     let mut pause = Duration::ZERO;
     let mut sent = 0;
+    let mut was_refuted = false;
     loop {
         let report = failure.condemns_the_run.then(|| {
             let error = failure.problem.words();
@@ -117,7 +118,8 @@ async fn send_again(
         };
         if let Some(report) = report.filter(|_| !failure.was_sent) {
             exchange.flight.is_at(InFlightStage::Waiting);
-            if hold::is_refuted(exchange, report, deadline).await? {
+            let is_refuted = hold::is_refuted(exchange, report, deadline).await?;
+            if is_refuted && mem::replace(&mut was_refuted, true) {
                 return Err(Box::new(failed(exchange, failure.problem)));
             }
         }

@@ -8,6 +8,7 @@ mod obtain;
 
 use std::{
     io,
+    pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU8, AtomicUsize, Ordering},
@@ -281,7 +282,9 @@ impl Pool {
         // Counted before it looks again: whoever frees something from now on tells.
         let _counted = Counted::one_more(&self.crowd.waiting);
         loop {
-            let freed = self.crowd.freed.notified();
+            let mut freed = pin!(self.crowd.freed.notified());
+            // Before it looks: of two that are freed at once two learn.
+            freed.as_mut().enable();
             if let Some(free) = look() {
                 return free;
             }
@@ -296,11 +299,11 @@ impl Pool {
         protocols: Protocols,
         place: Place,
     ) -> io::Result<Connection> {
-        let addresses = self.lookup.addresses(target).await?;
+        let addresses = self.lookup.addresses(target, CONNECT_TIMEOUT).await?;
         let dialled = match self.dialer.dial(&addresses, protocols, CONNECT_TIMEOUT).await {
             Ok(dialled) => dialled,
             Err(error) => {
-                self.lookup.was_in_vain().await;
+                self.lookup.was_in_vain();
                 return Err(error);
             }
         };

@@ -326,11 +326,11 @@ impl Passage<'_> {
             return Ok(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let connecting = async {
-            let addresses = openings.lookup.addresses(&target).await?;
+            let addresses = openings.lookup.addresses(&target, CONNECT_TIMEOUT).await?;
             let mut stream = match dial::connect(&addresses, CONNECT_TIMEOUT).await {
                 Ok(stream) => stream,
                 Err(error) => {
-                    openings.lookup.was_in_vain().await;
+                    openings.lookup.was_in_vain();
                     return Err(error);
                 }
             };

@@ -32,7 +32,11 @@ pub(super) enum Outcome {
     /// The run is over, or in doubt.
     Left,
     /// The upstream's machine says that nobody listens there, or it cannot be reached.
-    Failed { error: io::Error, has_replied: bool },
+    Failed {
+        error: io::Error,
+        /// It had replied before, or nothing was said against what was sent.
+        has_served: bool,
+    },
 }
 
 impl Session {
@@ -67,12 +71,14 @@ impl Session {
             if way.is_some() {
                 match self.send_queued(&upstream).await {
                     Ok(is_through) => is_behind = !is_through,
-                    Err(error) => return Outcome::Failed { error, has_replied },
+                    Err(error) => {
+                        return Outcome::Failed { error, has_served: has_replied || way.is_none() };
+                    }
                 }
                 if has_replied || settled_at <= Instant::now() {
                     // What was said against them may have come at the same moment.
                     if let Err(error) = self.hear(upstream.objection()) {
-                        return Outcome::Failed { error, has_replied };
+                        return Outcome::Failed { error, has_served: has_replied || way.is_none() };
                     }
                     self.open(&mut way);
                 }
@@ -86,7 +92,7 @@ impl Session {
                             return Outcome::Left;
                         }
                         let error = io::ErrorKind::ConnectionRefused.into();
-                        return Outcome::Failed { error, has_replied };
+                        return Outcome::Failed { error, has_served: has_replied || way.is_none() };
                     }
                 }
                 news = upstream.has_news() => {
@@ -94,7 +100,7 @@ impl Session {
                     // There may be replies as well.
                     let replied = self.reply(&upstream, replies, &mut has_replied);
                     if let Err(error) = heard.and(replied) {
-                        return Outcome::Failed { error, has_replied };
+                        return Outcome::Failed { error, has_served: has_replied || way.is_none() };
                     }
                     yield_now().await;
                 }

@@ -27,6 +27,8 @@ use super::{
 use crate::{InFlightStage, dial, flows::Flow, gateway::Inner, hold};
 
 /// The pauses between attempts to reach an upstream that has not replied yet.
+/// How long an upstream's name may be looked up.
+const LOOKUP: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -179,7 +181,7 @@ impl Session {
                     let way = Way { upstream, run: run.clone() };
                     self.exchange(way, replies, deadline).await
                 }
-                Err(error) => Outcome::Failed { error, has_replied: false },
+                Err(error) => Outcome::Failed { error, has_served: false },
             };
             self.block(&outcome);
             drop(lease);
@@ -187,7 +189,7 @@ impl Session {
                 Outcome::Idle => return Ok(()),
                 Outcome::Left if self.state().queue.is_empty() => return Ok(()),
                 Outcome::Left => deadline = Deadline::after(spec.hold),
-                Outcome::Failed { error, has_replied } => {
+                Outcome::Failed { error, has_served } => {
                     tracing::debug!(
                         workload = workload.name(),
                         epoch = run.epoch,
@@ -195,9 +197,10 @@ impl Session {
                         "upstream failed"
                     );
                     if gateway.shortage(workload.name(), &error).is_none() {
+                        self.route.0.refusals.heard();
                         workload.upstream_failed(&run);
                     }
-                    if has_replied {
+                    if has_served {
                         (deadline, pause) = (Deadline::after(spec.hold), Duration::ZERO);
                         if self.state().queue.is_empty() {
                             return Ok(());
@@ -219,9 +222,6 @@ impl Session {
         state.way = None;
         if !matches!(outcome, Outcome::Idle) {
             state.queue.begin_again();
-        }
-        if matches!(outcome, Outcome::Failed { .. }) {
-            self.route.0.refusals.heard();
         }
     }
 
@@ -247,7 +247,7 @@ impl Session {
             return Err(none("its address is not known".to_owned()));
         };
         let connecting = async {
-            let addresses = dial::resolve(&target).await?;
+            let addresses = dial::resolve_within(LOOKUP, &target).await?;
             let to = addresses.first().copied().ok_or(io::ErrorKind::NotFound)?;
             Upstream::connect(to).await.map(Arc::new)
         };

@@ -2,11 +2,15 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use drowse_gateway::{Chooser, TcpRouteSpec, UpstreamPolicy, Vantage};
+use drowse_gateway::{Chooser, InFlight, InFlightStage, TcpRouteSpec, UpstreamPolicy, Vantage};
 use drowse_provider::testing::ScriptedEngine;
 use drowse_watcher::PhaseName;
 use futures::future::join_all;
-use tokio::{net::TcpSocket, time};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpSocket,
+    time,
+};
 
 use crate::{
     application::Application,
@@ -15,9 +19,9 @@ use crate::{
     site::Site,
 };
 
-/// A port at which nobody listens, and nobody will.
+/// A port at which nobody listens, and nobody else will.
 struct Refusing {
-    _taken: TcpSocket,
+    taken: TcpSocket,
     address: SocketAddr,
 }
 
@@ -26,7 +30,15 @@ impl Refusing {
         let taken = TcpSocket::new_v4().unwrap();
         taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = taken.local_addr().unwrap();
-        Self { _taken: taken, address }
+        Self { taken, address }
+    }
+
+    /// Somebody listens at last, and answers once.
+    async fn answer_once(self) {
+        let (mut client, _) = self.taken.listen(8).unwrap().accept().await.unwrap();
+        client.read(&mut [0; 4096]).await.unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate";
+        client.write_all(answer).await.unwrap();
     }
 
     fn chooser(&self) -> Chooser {
@@ -134,4 +146,23 @@ async fn a_port_that_refuses_while_its_application_is_well_is_502_before_the_dea
         soon(site.get("/")).await.is_problem(502, "upstream-failed");
     }
     site.has_leases(0).await;
+}
+
+#[tokio::test]
+async fn a_port_that_refuses_for_a_moment_is_tried_once_more_however_well_its_application_is() {
+    let refusing = Refusing::new();
+    let chooser = refusing.chooser();
+    let site = Site::with_route(move |route| route.upstream = chooser.clone()).await;
+    site.wake().await;
+    grows_up().await;
+    // Its reports are refuted from here on, with the gate open.
+    soon(site.get("/")).await.is_problem(502, "upstream-failed");
+    let back = async {
+        let waits = |flight: &InFlight| flight.stage == InFlightStage::Waiting;
+        let is_refused = || site.gateway.in_flight("app").iter().any(waits);
+        eventually("it waits for what came of its report", is_refused).await;
+        refusing.answer_once().await;
+    };
+    let (answer, ()) = soon(async { tokio::join!(site.get("/"), back) }).await;
+    assert_eq!((answer.status.as_u16(), &*answer.body), (200, "late"));
 }

@@ -4,7 +4,7 @@
 mod due;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, btree_map::Entry::Vacant},
     sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -45,8 +45,8 @@ struct Inner {
     /// What was done about them, by the names of workloads. Never held while anybody waits for an
     /// engine.
     acting: Mutex<BTreeMap<String, Acting>>,
-    /// The names of those that somebody is about to hold asleep.
-    tried: StdMutex<BTreeSet<String>>,
+    /// Those that somebody is about to hold asleep, by name, and since when they are held so.
+    tried: StdMutex<BTreeMap<String, Timestamp>>,
     /// Somebody has changed them.
     news: Notify,
 }
@@ -136,12 +136,14 @@ impl Holds {
 
     /// Says that a workload is about to be held asleep, for as long as what is returned lives; `None` if
     /// it is so already: of two who take back what came to nothing, one would bring back the other's.
-    pub(crate) fn try_asleep(&self, workload: &str) -> Option<Trial> {
-        let is_first = self.tried().insert(workload.to_owned());
-        is_first.then(|| Trial { holds: self.clone(), workload: workload.to_owned() })
+    pub(crate) fn try_asleep(&self, workload: &str, hold: &KeptHold) -> Option<Trial> {
+        let mut tried = self.tried();
+        let Vacant(first) = tried.entry(workload.to_owned()) else { return None };
+        first.insert(hold.since);
+        Some(Trial { holds: self.clone(), workload: workload.to_owned() })
     }
 
-    fn tried(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn tried(&self) -> MutexGuard<'_, BTreeMap<String, Timestamp>> {
         self.0.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -218,7 +220,8 @@ impl Holds {
                 }
             };
             // Whoever has just held it puts it to sleep.
-            let is_due = hold.is_due && !self.tried().contains(&planned.name);
+            let is_tried = self.tried().get(&planned.name) == Some(&hold.since);
+            let is_due = hold.is_due && !is_tried;
             let due = is_due.then(|| {
                 let work = due::carry_out(self.clone(), planned.name.clone(), workload.clone());
                 AbortOnDropHandle::new(tokio::spawn(work))

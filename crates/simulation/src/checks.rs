@@ -116,6 +116,10 @@ pub(crate) struct Record {
     pub(crate) observed: Option<Observation>,
     /// The run that went on when it was first read.
     adopted: Option<RunId>,
+    /// When that was.
+    adopted_at: Option<Duration>,
+    /// The run that was last told to have started, or to run.
+    told_run: Option<RunId>,
     /// When it was last proven after a time in which it was not: also what was thawed has been woken.
     proven_at: Option<Duration>,
     /// The run that answered a probe, with nothing told since that speaks against it.
@@ -163,6 +167,8 @@ impl Record {
             mate_since: None,
             observed: None,
             adopted: None,
+            adopted_at: None,
+            told_run: None,
             proven_at: None,
             proven: None,
             read_at: None,

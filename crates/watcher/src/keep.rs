@@ -14,12 +14,13 @@ use crate::{Hold, Holder, LeaseKind, PhaseName, Snapshot, WakeError, Workload};
 const PATIENCE: Duration = Duration::from_mins(10);
 /// How long it is waited, at least, after a wake that came to nothing.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
-/// And at most, where a right lacks: doubled with each attempt, since it may lack for weeks.
+/// And at most, where only people mend it: doubled with each attempt, since that may take weeks.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Keeps a workload awake, and wakes it whenever it is not, until it is dropped: by a lease like any
 /// other, under a name of its own. Where that fails it is tried again, as soon as the failure says, and
-/// no sooner than after 5 s; where drowse lacks a right for it, after 5 s, 10 s… a minute.
+/// no sooner than after 5 s; where only people mend it (a right, a container that is gone, a configuration in
+/// error), after 5 s, 10 s… a minute.
 ///
 /// It fights nobody: after a stop from outside it waits for the next start, and while the workload is
 /// held asleep for its release, and is no use of it meanwhile. What was stopped before it began is woken,

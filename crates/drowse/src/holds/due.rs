@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use drowse_provider::Deadline;
 use drowse_watcher::{Force, PhaseName, SleepError, Workload};
-use tokio::time::sleep;
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::Holds;
@@ -40,6 +40,11 @@ pub(super) async fn carry_out(holds: Holds, name: String, workload: Workload) {
             }
             Err(_) => {}
         }
-        sleep(AGAIN).await;
+        let slept = state.wait_for(|now| now.phase == PhaseName::Asleep);
+        match timeout(AGAIN, slept).await.map(|slept| slept.map(drop)) {
+            Ok(Ok(())) => return holds.was_asleep(&name),
+            Ok(Err(_)) => return,
+            Err(_) => {}
+        }
     }
 }

@@ -153,7 +153,10 @@ impl World {
             self.violated(Invariant::Once, format_args!("w{index}: it is complete, and started"));
         }
         let container = &mut self.containers[index];
-        if container.is_running() && container.by == By::Somebody {
+        if container.is_running()
+            && container.by == By::Somebody
+            && self.records[index].told_run != container.run_id
+        {
             // Its start was not told yet: drowse cannot tell that this one came too late.
             container.by = By::Chance;
         }
@@ -284,7 +287,7 @@ impl World {
         let is_this_run = record.observed.as_ref().is_some_and(|seen| seen.run == container.run_id);
         let managed = record.managed_since;
         // What was frozen and thawed since has been asleep since.
-        let is_unchanged = managed.is_some_and(|managed| container.changed <= managed);
+        let is_unchanged = record.adopted_at.is_some_and(|adopted| container.changed <= adopted);
         let is_adopted =
             is_unchanged && record.adopted.is_some() && record.adopted == container.run_id;
         let began_here = managed.is_some_and(|managed| container.began >= managed);

@@ -20,6 +20,8 @@ impl World {
         record.mate_since = Some(now);
         record.observed = None;
         record.adopted = None;
+        record.adopted_at = None;
+        record.told_run = None;
         record.in_flight = None;
         record.unsettled = None;
         record.gate_allowed = None;
@@ -49,6 +51,7 @@ impl World {
             record.sleeps_wanted = 0;
             record.forces_wanted = 0;
             record.managed_since = None;
+            record.managed_until = None;
             record.mate_since = None;
         }
     }
@@ -83,6 +86,9 @@ impl World {
             Ok(WatchItem::Synced(seen)) => {
                 self.step(format_args!("w{index} is told {} {:?}", seen.status, seen.run));
                 self.observes(index, Some(seen));
+                if seen.status == ContainerStatus::Running {
+                    self.records[index].told_run.clone_from(&seen.run);
+                }
             }
             Ok(WatchItem::Removed) => {
                 self.step(format_args!("w{index} is told that it is gone"));
@@ -90,6 +96,9 @@ impl World {
             }
             Ok(WatchItem::Event(event)) => {
                 self.step(format_args!("w{index} is told {:?}", event.action));
+                if event.action == EventAction::Start {
+                    self.records[index].told_run.clone_from(&event.run);
+                }
                 if self.speaks_against(index, event) {
                     self.loses_proof(index);
                 }
@@ -137,6 +146,7 @@ impl World {
         if record.observed.is_none() && record.adopted.is_none() {
             let running = seen.as_ref().filter(|seen| seen.status == ContainerStatus::Running);
             record.adopted = running.and_then(|seen| seen.run.clone());
+            record.adopted_at = Some(now);
         }
         // Of a container that is not there: it was read, and does not run.
         record.observed =

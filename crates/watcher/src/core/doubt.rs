@@ -123,13 +123,12 @@ impl Core {
         self.probe_soon(now);
     }
 
-    /// It becomes ready, perhaps again, and perhaps elsewhere than it was ready until now.
-    pub(super) fn settle_reports(&mut self, now: Moment) {
+    /// It becomes ready, perhaps again, and perhaps elsewhere than it was ready until now. Up to which report
+    /// that settles all, once it is shown.
+    pub(super) fn refuted_by_readiness(&mut self, now: Moment) -> Option<u64> {
         if self.probing.verdict == Verdict::Awaited {
             self.probing.verdict = Verdict::Refuted(now);
         }
-        if let Some(suspicion) = self.suspicion().copied() {
-            self.shared.reports.settle(suspicion.last);
-        }
+        self.suspicion().map(|suspicion| suspicion.last)
     }
 }

@@ -154,6 +154,10 @@ impl Core {
     pub(super) fn needs_changed(&mut self, now: Moment, needs: NeedsNow) {
         self.take_needs(needs);
         self.sleep.check_at = now;
+        if !self.belief.is_running() {
+            // What was in error, or could not be woken, may be mended by that.
+            self.is_left_behind(now);
+        }
     }
 
     fn take_needs(&mut self, needs: NeedsNow) {

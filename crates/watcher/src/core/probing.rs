@@ -216,7 +216,7 @@ impl Core {
             self.last_wake_took = None;
             self.reason = self.reason.clone().answers();
         }
-        self.settle_reports(now);
+        let refuted = self.refuted_by_readiness(now);
         self.probing.last = None;
         self.probing.only_refused = false;
         self.probing.passed_at = now;
@@ -230,6 +230,8 @@ impl Core {
         self.sleep.is_locked = false;
         self.sleep.check_at = now;
         self.open(Proven { ready, suspicion: None });
+        // Who reported it elsewhere must find that it is not there any more.
+        refuted.into_iter().for_each(|number| self.shared.reports.settle(number));
     }
 
     /// Whether a wake counts as use: not if it is only there for those who need it, and they are still

@@ -149,7 +149,7 @@ async fn asleep(
     {
         return Err(sleep_refusal(&in_use));
     }
-    let Some(_trial) = control.holds.try_asleep(name) else {
+    let Some(_trial) = control.holds.try_asleep(name, &hold) else {
         let error = "another command is about to hold it asleep".to_owned();
         return Err(Refusal { error, class: Class::InUse });
     };

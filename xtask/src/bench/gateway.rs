@@ -39,7 +39,7 @@ const DEADLINE: Duration = Duration::from_hours(1);
 /// What is measured, and how.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Fewer turns and shorter ones: three minutes.
+    /// Fewer turns and shorter ones: five minutes.
     #[arg(long)]
     quick: bool,
     /// Only these kinds of traffic.

@@ -36,7 +36,7 @@ impl Refusing {
     /// Somebody listens at last, and answers once.
     async fn answer_once(self) {
         let (mut client, _) = self.taken.listen(8).unwrap().accept().await.unwrap();
-        client.read(&mut [0; 4096]).await.unwrap();
+        assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
         let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nlate";
         client.write_all(answer).await.unwrap();
     }
@@ -161,8 +161,8 @@ async fn a_port_that_refuses_for_a_moment_is_tried_once_more_however_well_its_ap
         let waits = |flight: &InFlight| flight.stage == InFlightStage::Waiting;
         let is_refused = || site.gateway.in_flight("app").iter().any(waits);
         eventually("it waits for what came of its report", is_refused).await;
-        refusing.answer_once().await;
+        Box::pin(refusing.answer_once()).await;
     };
-    let (answer, ()) = soon(async { tokio::join!(site.get("/"), back) }).await;
+    let (answer, ()) = Box::pin(soon(async { tokio::join!(site.get("/"), back) })).await;
     assert_eq!((answer.status.as_u16(), &*answer.body), (200, "late"));
 }

@@ -231,7 +231,9 @@ impl Core {
         self.sleep.check_at = now;
         self.open(Proven { ready, suspicion: None });
         // Who reported it elsewhere must find that it is not there any more.
-        refuted.into_iter().for_each(|number| self.shared.reports.settle(number));
+        if let Some(number) = refuted {
+            self.shared.reports.settle(number);
+        }
     }
 
     /// Whether a wake counts as use: not if it is only there for those who need it, and they are still

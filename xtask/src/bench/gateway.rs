@@ -101,7 +101,7 @@ struct Turns {
 }
 
 impl Turns {
-    const FULL: Self = Self { count: 5, each: Duration::from_secs(3) };
+    const FULL: Self = Self { count: 5, each: Duration::from_secs(2) };
     // An odd number has a median.
     const QUICK: Self = Self { count: 3, each: Duration::from_secs(1) };
 }

@@ -130,7 +130,9 @@ impl Holds {
     /// What is held asleep was asleep: whoever starts it from now on wants it so.
     pub(crate) fn was_asleep(&self, workload: &str) {
         self.0.store.change_holds(|holds| {
-            holds.get_mut(workload).into_iter().for_each(|hold| hold.is_due = false);
+            if let Some(hold) = holds.get_mut(workload) {
+                hold.is_due = false;
+            }
         });
     }
 

@@ -149,17 +149,17 @@ pub(crate) struct Pool {
     /// The turn to open one for many: the others wait for it, and share it.
     shared: Semaphore,
     places: Arc<Semaphore>,
-    crowd: Arc<Crowd>,
+    waiters: Arc<Waiters>,
 }
 
 /// Requests that wait for a place, a connection or a share of one, and how they learn of it.
 #[derive(Default)]
-struct Crowd {
+struct Waiters {
     waiting: AtomicUsize,
     freed: Notify,
 }
 
-impl Crowd {
+impl Waiters {
     /// Something was freed: tells that, if anybody waits. It was freed under a lock that those who look for it
     /// take, too, or by a sequentially consistent operation: none who counts before looking misses it.
     fn tell(&self) {
@@ -196,7 +196,7 @@ struct Place {
     _tell: Tell,
 }
 
-struct Tell(Arc<Crowd>);
+struct Tell(Arc<Waiters>);
 
 impl Drop for Tell {
     fn drop(&mut self) {
@@ -231,7 +231,7 @@ impl Pool {
             alone: Semaphore::new(OPENINGS),
             shared: Semaphore::new(1),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-            crowd: Arc::default(),
+            waiters: Arc::default(),
         }
     }
 
@@ -272,7 +272,7 @@ impl Pool {
             match self.take(wanted) {
                 Some(connection) => Some(Free::Connection(connection)),
                 None => place().map(|permit| {
-                    Free::Place(Place { _permit: permit, _tell: Tell(Arc::clone(&self.crowd)) })
+                    Free::Place(Place { _permit: permit, _tell: Tell(Arc::clone(&self.waiters)) })
                 }),
             }
         };
@@ -280,9 +280,9 @@ impl Pool {
             return free;
         }
         // Counted before it looks again: whoever frees something from now on tells.
-        let _counted = Counted::one_more(&self.crowd.waiting);
+        let _counted = Counted::one_more(&self.waiters.waiting);
         loop {
-            let mut freed = pin!(self.crowd.freed.notified());
+            let mut freed = pin!(self.waiters.freed.notified());
             // Before it looks: of two that are freed at once two learn.
             freed.as_mut().enable();
             if let Some(free) = look() {
@@ -309,7 +309,7 @@ impl Pool {
         };
         if dialled.spoken == Spoken::Http2 {
             let over = until_run_ended(self.workload.clone(), Arc::clone(&self.run));
-            let shared = Multiplexed::greet(dialled.stream, place, over, &self.crowd).await?;
+            let shared = Multiplexed::greet(dialled.stream, place, over, &self.waiters).await?;
             let share = shared.share().ok_or_else(|| io::Error::other("it takes no request"))?;
             self.keep(|kept| kept.shared.push(shared));
             return Ok(self.connection(Carrier::Shared(share)));
@@ -343,7 +343,7 @@ impl Pool {
                 kept.idle.push((alone, Instant::now()));
             }
         });
-        self.crowd.tell();
+        self.waiters.tell();
     }
 
     /// Drops what has been unused for too long. Returns when to look again; `None` if nothing is

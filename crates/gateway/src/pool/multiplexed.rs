@@ -26,7 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Crowd, Place};
+use super::{Place, Waiters};
 use crate::{body::RequestBody, dial::Stream};
 
 /// How many requests are on one connection at most, however many the upstream allows.
@@ -62,7 +62,7 @@ pub(super) struct Multiplexed {
     /// Whether nothing was on it when it was last looked at.
     was_quiet: AtomicBool,
     /// Those who wait for a share of it, among others.
-    crowd: Arc<Crowd>,
+    waiters: Arc<Waiters>,
 }
 
 /// One request's share of a connection, until the exchange is through.
@@ -80,7 +80,7 @@ impl Multiplexed {
         stream: Stream,
         place: Place,
         over: impl Future<Output = ()> + Send + 'static,
-        crowd: &Arc<Crowd>,
+        waiters: &Arc<Waiters>,
     ) -> io::Result<Arc<Self>> {
         let tasks = Tasks::default();
         let mut builder = http2::Builder::new(tasks.clone());
@@ -133,8 +133,8 @@ impl Multiplexed {
             }
         });
         let (streams, was_quiet) = (AtomicUsize::new(0), AtomicBool::new(false));
-        let crowd = Arc::clone(crowd);
-        Ok(Arc::new(Self { sender, tasks, streams, max, was_quiet, crowd }))
+        let waiters = Arc::clone(waiters);
+        Ok(Arc::new(Self { sender, tasks, streams, max, was_quiet, waiters }))
     }
 
     /// A share, if there is room for one more request.
@@ -207,6 +207,6 @@ impl Drop for Share {
         if before == RETIRED + 1 {
             self.of.tasks.cut();
         }
-        self.of.crowd.tell();
+        self.of.waiters.tell();
     }
 }

@@ -464,6 +464,14 @@ async fn what_asks_for_no_known_name_has_the_default_if_there_is_one() {
     assert_eq!((named_one.starts(), default.starts()), (0, 1));
 }
 
+/// A connection by a proxy, on behalf of this client.
+async fn connect_for(served: &ServedTcp, client: &str) -> TcpStream {
+    let mut stream = served.connect().await;
+    let header = format!("PROXY TCP4 {client} 192.0.2.1 50000 443\r\n");
+    stream.write_all(header.as_bytes()).await.unwrap();
+    stream
+}
+
 #[tokio::test]
 async fn a_client_has_so_many_connections_and_no_more() {
     let echo = echo().await;
@@ -473,12 +481,7 @@ async fn a_client_has_so_many_connections_and_no_more() {
     options.trusted_proxies = ["127.0.0.1".parse().unwrap()].into_iter().collect();
     options.max_connections_per_source = 1;
     let served = ServedTcp::with(options, [behind_a_proxy(&sleeper)]).await;
-    let connect = async |client: &str| {
-        let mut stream = served.connect().await;
-        let header = format!("PROXY TCP4 {client} 192.0.2.1 50000 443\r\n");
-        stream.write_all(header.as_bytes()).await.unwrap();
-        stream
-    };
+    let connect = async |client: &str| connect_for(&served, client).await;
     let mut first = connect("203.0.113.7").await;
     reads(&mut first, GREETING).await;
     is_closed(&mut connect("203.0.113.7").await).await;
@@ -505,12 +508,7 @@ async fn one_source_has_a_quarter_of_the_places_of_what_waits() {
     options.trusted_proxies = ["127.0.0.1".parse().unwrap()].into_iter().collect();
     options.max_waiting = 4;
     let served = ServedTcp::with(options, [behind_a_proxy(&sleeper)]).await;
-    let connect = async |client: &str| {
-        let mut stream = served.connect().await;
-        let header = format!("PROXY TCP4 {client} 192.0.2.1 50000 443\r\n");
-        stream.write_all(header.as_bytes()).await.unwrap();
-        stream
-    };
+    let connect = async |client: &str| connect_for(&served, client).await;
     let _first = connect("203.0.113.7").await;
     sleeper.has_waiting(1).await;
     is_closed(&mut connect("203.0.113.7").await).await;
